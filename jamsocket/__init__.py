@@ -1,1 +1,100 @@
-"""The Python SDK for Jamsocket."""
+"""The Python SDK for Jamsocket: a server process for each document, room or user.
+
+from jamsocket import Jamsocket
+
+jamsocket = Jamsocket(account="acme", token="…", service="whiteboard")
+connection = jamsocket.connect(key="my-document")
+connection.url                                                   # for the browser
+jamsocket.wait_until_ready(connection.backend_id)
+"""
+
+from jamsocket_api.models import (
+    BackendStatus,
+    ConnectRequest,
+    ExecutableConfig,
+    HardTerminatingState,
+    LoadingState,
+    ReadyState,
+    ResourceLimits,
+    ScheduledState,
+    SpawnConfig,
+    StartingState,
+    TerminatedState,
+    TerminatingState,
+    TerminationKind,
+    TerminationReason,
+    WaitingState,
+)
+
+from ._version import __version__
+from .async_client import AsyncJamsocket
+from .async_streams import AsyncStatusStream
+from .client import Jamsocket
+from .errors import (
+    AuthenticationError,
+    BackendTerminatedError,
+    BadRequestError,
+    ConfigError,
+    ConflictError,
+    HTTPError,
+    InvalidResponseError,
+    JamsocketError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
+    ServerError,
+    TransportError,
+    WaitTimeoutError,
+)
+from .requests import JSON, ConnectDict, ConnectResponse, ExecutableDict, ResourceLimitsDict, SpawnDict
+from .retry import Backoff
+from .states import BackendState, UnknownState
+from .streams import StatusStream
+
+__all__ = [
+    "JSON",
+    "AsyncJamsocket",
+    "AsyncStatusStream",
+    "AuthenticationError",
+    "BackendState",
+    "BackendStatus",
+    "BackendTerminatedError",
+    "Backoff",
+    "BadRequestError",
+    "ConfigError",
+    "ConflictError",
+    "ConnectDict",
+    "ConnectRequest",
+    "ConnectResponse",
+    "ExecutableConfig",
+    "ExecutableDict",
+    "HTTPError",
+    "HardTerminatingState",
+    "InvalidResponseError",
+    "Jamsocket",
+    "JamsocketError",
+    "LoadingState",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "ReadyState",
+    "RequestTimeoutError",
+    "ResourceLimits",
+    "ResourceLimitsDict",
+    "ScheduledState",
+    "ServerError",
+    "SpawnConfig",
+    "SpawnDict",
+    "StartingState",
+    "StatusStream",
+    "TerminatedState",
+    "TerminatingState",
+    "TerminationKind",
+    "TerminationReason",
+    "TransportError",
+    "UnknownState",
+    "WaitTimeoutError",
+    "WaitingState",
+    "__version__",
+]

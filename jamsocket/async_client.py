@@ -1,0 +1,380 @@
+"""`AsyncJamsocket`: the asyncio client. `client.py` is its twin; neither decides anything by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Literal, Self, Unpack, overload
+from weakref import WeakSet
+
+import httpx
+from jamsocket_api import AuthenticatedClient
+
+from .config import Options, arguments_from, from_arguments
+from .errors import JamsocketError, WaitTimeoutError
+from .async_streams import AsyncStatusStream, AsyncSubscription
+from .low_level import async_api_client
+from .operations import check_backend_id
+from .requests import ConnectDict, ConnectRequest, ConnectResponse
+from .retry import Backoff, check_seconds
+from .session import AsyncSession
+from .states import BackendState, ReadyState
+from .status_stream import DEFAULT_STALL_TIMEOUT, Readiness, follow
+
+
+class AsyncJamsocket:
+    """A client of the Jamsocket platform, on asyncio.
+
+    With credentials it speaks to the hosted service, with `dev=True` to a dev server on this machine. It may be
+    shared between threads. Close it, or use it as a context manager, to end its streams and connections.
+
+    Args:
+        account: the account's name.
+        token: the API token. It is sent only where the API needs it, and never shown.
+        service: the service whose backends are wanted.
+        environment: the service's environment; None for its default one.
+        api_url: another address of the API, for example of a server of your own.
+        dev: True to use the dev server on this machine instead of credentials.
+        port: the dev server's port, 8080 if it is not given; only with `dev=True`.
+        allow_insecure_http: True to let the token go over plain http to another machine.
+        timeout: the longest wait for the API in each phase (connect, write, read), in seconds.
+        max_retries: how often a failed request is tried again, where that is safe; 0 turns it off.
+        http_client: a client of your own, for proxies, certificates or limits. All requests and streams go through
+            it, without its headers, cookies, authentication and redirects. It is not closed.
+
+    Raises:
+        ConfigError: if arguments are missing, malformed or contradict each other; it names them all.
+        TypeError, ValueError: if `timeout`, `max_retries` or `http_client` is not what it should be.
+
+    Example:
+        >>> jamsocket = AsyncJamsocket(account="acme", token=token, service="whiteboard")
+        >>> jamsocket = AsyncJamsocket(dev=True)
+    """
+
+    @overload
+    def __init__(
+        self,
+        *,
+        account: str,
+        token: str,
+        service: str,
+        environment: str | None = None,
+        api_url: str | None = None,
+        dev: Literal[False] = False,
+        allow_insecure_http: bool = False,
+        timeout: float = 10.0,
+        max_retries: int = 2,
+        http_client: httpx.AsyncClient | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        *,
+        dev: Literal[True],
+        port: int | None = None,
+        timeout: float = 10.0,
+        max_retries: int = 2,
+        http_client: httpx.AsyncClient | None = None,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        *,
+        account: str | None = None,
+        token: str | None = None,
+        service: str | None = None,
+        environment: str | None = None,
+        api_url: str | None = None,
+        dev: bool = False,
+        port: int | None = None,
+        allow_insecure_http: bool = False,
+        timeout: float = 10.0,
+        max_retries: int = 2,
+        http_client: httpx.AsyncClient | None = None,
+    ) -> None:
+        config = from_arguments(
+            account=account,
+            token=token,
+            service=service,
+            environment=environment,
+            api_url=api_url,
+            dev=dev,
+            port=port,
+            allow_insecure_http=allow_insecure_http,
+        )
+        self._session = AsyncSession(config, Options(timeout, max_retries), http_client)
+        self._streams: WeakSet[AsyncStatusStream] = WeakSet()
+        self._subscriptions: set[AsyncSubscription] = set()
+        self._api: AuthenticatedClient | None = None
+
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        allow_insecure_http: bool = False,
+        timeout: float = 10.0,
+        max_retries: int = 2,
+        http_client: httpx.AsyncClient | None = None,
+    ) -> Self:
+        """A client configured by environment variables.
+
+        `JAMSOCKET_DEV=true` means the dev server, on `JAMSOCKET_DEV_PORT` (8080). Otherwise `JAMSOCKET_ACCOUNT`,
+        `JAMSOCKET_TOKEN` and `JAMSOCKET_SERVICE` are needed; `JAMSOCKET_ENVIRONMENT` and `JAMSOCKET_API_URL` are
+        optional.
+
+        Args:
+            environ: the variables; `os.environ` if it is not given.
+            allow_insecure_http, timeout, max_retries, http_client: as for the class.
+
+        Raises:
+            ConfigError: naming every variable that is missing or malformed.
+
+        Example:
+            >>> jamsocket = AsyncJamsocket.from_env({"JAMSOCKET_DEV": "true", "JAMSOCKET_DEV_PORT": "8081"})
+        """
+        arguments = arguments_from(os.environ if environ is None else environ, allow_insecure_http=allow_insecure_http)
+        return cls(**arguments, timeout=timeout, max_retries=max_retries, http_client=http_client)
+
+    @overload
+    async def connect(self, request: ConnectRequest | ConnectDict, /) -> ConnectResponse: ...
+
+    @overload
+    async def connect(self, **options: Unpack[ConnectDict]) -> ConnectResponse: ...
+
+    async def connect(self, request: object = None, /, **options: object) -> ConnectResponse:
+        """Gets a session backend: the one that holds the key, or a new one.
+
+        Without a key it is always a new one. A backend that is about to end still holds its key and is returned
+        as it is; `wait_until_ready` tells.
+
+        Args:
+            request: all of the following in one mapping or `ConnectRequest`, instead of keyword arguments.
+            key: what the backend is for (a document, a room): at most 128 characters.
+            spawn: how to start a backend if there is none, a mapping or `SpawnConfig` (with `tag`, `cluster`,
+                `lifetime_limit_seconds`, `max_idle_seconds`, `executable`); or True; or False to start none.
+            user: the name by which the backend shall know the user.
+            auth: whatever else the backend shall know of the user, as JSON.
+
+        Returns:
+            The backend and its URL.
+
+        Raises:
+            TypeError, ValueError: for an unknown field, a wrong type, a value that JSON cannot express; before
+                anything is sent.
+            HTTPError: if the API refuses, for example `ConflictError` with `spawn=False` and nobody holding the key.
+            TransportError: if there was no answer. Without a key, check `request_sent` before trying again: if it
+                is True, a backend may have been started.
+            InvalidResponseError: if the answer is not what the API promises.
+
+        Example:
+            >>> connection = await jamsocket.connect(key="my-key", user="my-user-id", spawn={"max_idle_seconds": 60})
+            >>> connection.spawned
+            True
+        """
+        return await self._session.call(self._session.operations.connect(request, options))
+
+    async def status(self, backend_id: str) -> BackendState:
+        """The present state of a backend.
+
+        Args:
+            backend_id: the backend's id.
+
+        Returns:
+            One of the eight state classes, or `UnknownState` for a status that this version does not know.
+
+        Raises:
+            ValueError: if the id is empty, `.` or `..`.
+            HTTPError: if the API refuses; `NotFoundError` for a backend that it does not know.
+            TransportError: if there was no answer.
+            InvalidResponseError: if the answer is not what the API promises.
+
+        Example:
+            >>> (await jamsocket.status(connection.backend_id)).status
+            'ready'
+        """
+        return await self._session.call(self._session.operations.status(backend_id))
+
+    def statuses(
+        self, backend_id: str, *, stall_timeout: float = DEFAULT_STALL_TIMEOUT, backoff: Backoff = Backoff()
+    ) -> AsyncStatusStream:
+        """The statuses of a backend as an iterator: past ones, then each new one, exactly once, up to `terminated`.
+
+        Args:
+            backend_id: the backend's id.
+            stall_timeout: seconds without a byte after which the connection counts as dead.
+            backoff: how long to wait before coming back after a connection was lost.
+
+        Returns:
+            The stream; it connects when the first status is asked for. Close it, or use it as a context manager.
+
+        Raises:
+            ValueError: if the id is empty, `.` or `..`, or a number is not positive.
+            HTTPError, TransportError, InvalidResponseError: from iterating, if the stream cannot be opened or the
+                API ends it; `NotFoundError` for a backend that it does not know.
+
+        Example:
+            >>> async with jamsocket.statuses(connection.backend_id) as states:
+            ...     async for state in states:
+            ...         print(state.status, state.time)
+        """
+        self._session.check_open()
+        steps = follow(
+            max_retries=self._session.options.max_retries,
+            stall_timeout=check_seconds("stall_timeout", stall_timeout),
+            backoff=backoff,
+            clock=self._session.clock,
+        )
+        stream = AsyncStatusStream(check_backend_id(backend_id), steps, self._session)
+        self._streams.add(stream)
+        return stream
+
+    async def status_stream(
+        self,
+        backend_id: str,
+        on_status: Callable[[BackendState], Awaitable[object] | object],
+        *,
+        on_error: Callable[[Exception], Awaitable[object] | object] | None = None,
+        stall_timeout: float = DEFAULT_STALL_TIMEOUT,
+        backoff: Backoff = Backoff(),
+    ) -> Callable[[], None]:
+        """Calls a function with every status of a backend: past ones, then each new one, exactly once.
+
+        Returns once the stream is under way. The calls come one after another; an exception in one is logged and
+        does not stop the stream.
+
+        Args:
+            backend_id: the backend's id.
+            on_status: called with each state.
+            on_error: called once if the stream ends with an error later; without it the error is logged.
+            stall_timeout, backoff: as for `statuses`.
+
+        Returns:
+            A function that ends the stream. After it returns no further call starts.
+
+        Raises:
+            ValueError: if the id is empty, `.` or `..`, or a number is not positive.
+            HTTPError, TransportError, InvalidResponseError: if the stream cannot be opened; `NotFoundError` for a
+                backend that the API does not know.
+
+        Example:
+            >>> unsubscribe = await jamsocket.status_stream(connection.backend_id, print)
+            >>> unsubscribe()
+        """
+        stream = self.statuses(backend_id, stall_timeout=stall_timeout, backoff=backoff)
+        subscription = AsyncSubscription(stream, on_status, on_error)
+        await subscription.start()
+        self._subscriptions.add(subscription)
+        subscription.on_done(self._subscriptions.discard)
+        return subscription.unsubscribe
+
+    async def wait_until_ready(
+        self,
+        backend_id: str,
+        *,
+        timeout: float | None = 60.0,
+        stall_timeout: float = DEFAULT_STALL_TIMEOUT,
+        backoff: Backoff = Backoff(),
+    ) -> ReadyState:
+        """Waits until a backend is ready.
+
+        Args:
+            backend_id: the backend's id.
+            timeout: the longest wait in all, in seconds; None to wait for ever.
+            stall_timeout, backoff: as for `statuses`.
+
+        Returns:
+            The `ready` state.
+
+        Raises:
+            BackendTerminatedError: if the backend ended instead, or had ended before; connect again.
+            WaitTimeoutError: if the time ran out; its `state` is the last one seen.
+            ValueError: if the id is empty, `.` or `..`, or a number is not positive.
+            HTTPError, TransportError, InvalidResponseError: as for `status` and `statuses`.
+
+        Example:
+            >>> (await jamsocket.wait_until_ready(connection.backend_id, timeout=30)).status
+            'ready'
+        """
+        clock = self._session.clock
+        readiness = Readiness(backend_id, timeout)
+        give_up_at = None if timeout is None else clock.monotonic() + check_seconds("timeout", timeout)
+        async with self.statuses(backend_id, stall_timeout=stall_timeout, backoff=backoff) as states:
+            try:
+                now = await self._session.call(self._session.operations.status(backend_id), give_up_at=give_up_at)
+            except JamsocketError as error:
+                if give_up_at is not None and clock.monotonic() >= give_up_at:
+                    raise readiness.timed_out() from error
+                raise
+            if ready := readiness.judge(now):
+                return ready
+            alarm = None
+            if give_up_at is not None:
+                alarm = asyncio.get_running_loop().call_later(
+                    give_up_at - clock.monotonic(), lambda: states.fail(readiness.timed_out())
+                )
+            try:
+                async for state in states:
+                    if ready := readiness.judge(state):
+                        return ready
+            finally:
+                if alarm is not None:
+                    alarm.cancel()
+        raise readiness.ended()
+
+    async def terminate(self, backend_id: str, *, hard: bool = False) -> None:
+        """Ends a backend. One that has ended already is a success.
+
+        Returns once the platform has accepted it; the backend is gone when its status is `terminated`.
+
+        Args:
+            backend_id: the backend's id.
+            hard: True to kill its process at once instead of asking it to end.
+
+        Raises:
+            ValueError: if the id is empty, `.` or `..`.
+            HTTPError: if the API refuses; `NotFoundError` for a backend that it does not know.
+            TransportError: if there was no answer.
+            InvalidResponseError: if the answer is not what the API promises.
+
+        Example:
+            >>> await jamsocket.terminate(connection.backend_id)
+        """
+        await self._session.call(self._session.operations.terminate(backend_id, hard))
+
+    @property
+    def api(self) -> AuthenticatedClient:
+        """The client to pass to the functions of `jamsocket_api`, for the operations that have no method here.
+
+        Their requests are authenticated, tried again and turned into errors as those of the methods are.
+
+        Example:
+            >>> from jamsocket_api.api.backends import get_backend
+            >>> (await get_backend.asyncio(connection.backend_id, client=jamsocket.api)).service_name
+            'whiteboard'
+        """
+        if self._api is None:
+            self._api = async_api_client(self._session)
+        return self._api
+
+    async def aclose(self) -> None:
+        """Ends the client's streams and closes its connections; an `http_client` of yours stays open."""
+        for stream in list(self._streams):
+            await stream.aclose()
+        for subscription in list(self._subscriptions):
+            await subscription.wait()
+        await self._session.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._session.config.describe()})"

@@ -1,0 +1,260 @@
+"""The status stream, blocking: performs what `status_stream.follow` decides, and calls callbacks from a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import Any, Self
+
+from .errors import JamsocketError, NotFoundError, TransportError
+from .retry import Sleep
+from .session import Session
+from .states import BackendState
+from .status_stream import Deliver, Drop, Open, Read, ReadAnswer, Step, Unwatch, Watch
+from .transport import StreamConnection
+
+logger = logging.getLogger("jamsocket")
+
+
+class StatusStream:
+    """The statuses of one backend, as they happen: an iterator over states that is also a context manager.
+
+    Made by `Jamsocket.statuses`. It connects at the first `next`, delivers every state exactly once and in order,
+    reconnects by itself, and ends after `terminated`. One thread at a time may iterate; any may call `close`.
+
+    Example:
+        >>> with jamsocket.statuses(backend_id) as states:
+        ...     for state in states:
+        ...         print(state.status)
+    """
+
+    def __init__(self, backend_id: str, steps: Generator[Step, Any, None], session: Session) -> None:
+        self._backend_id = backend_id
+        self._steps = steps
+        self._session = session
+        self._connection: StreamConnection | None = None
+        self._in_use = threading.Lock()
+        self._closed = threading.Event()
+        self._failure: JamsocketError | None = None
+        self._watch: threading.Timer | None = None
+        self._unfinished: Step | None = None
+        self._on_settled: Callable[[JamsocketError | None], None] = _ignore
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> BackendState:
+        if not self._in_use.acquire(blocking=False):
+            raise RuntimeError("Another thread is iterating this status stream; open one for each.")
+        try:
+            state = self._advance()
+        except BaseException:
+            # What interrupts a step (Ctrl-C, say) costs the connection; a later `next` comes back on another.
+            self._unwatch()
+            if self._connection is not None:
+                self._connection.drop()
+            raise
+        finally:
+            self._in_use.release()
+            self._release_if_closed()
+        if state is None:
+            raise StopIteration
+        return state
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.close()
+
+    def close(self) -> None:
+        """Ends the stream, from any thread, also while another waits in it; further calls do nothing.
+
+        Returns at once. A thread that waits in `next` gets `StopIteration`.
+        """
+        self._closed.set()
+        connection = self._connection
+        if connection is not None:
+            connection.interrupt()
+        self._release_if_closed()
+
+    def fail(self, error: JamsocketError) -> None:
+        """Ends the stream, from any thread, with an error for whoever iterates it."""
+        self._failure = error
+        self.close()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the stream is over."""
+        return self._closed.is_set()
+
+    def on_settled(self, callback: Callable[[JamsocketError | None], None]) -> None:
+        """Has this called, perhaps more than once and from any thread, when the stream is under way or has failed."""
+        self._on_settled = callback
+
+    def _advance(self) -> BackendState | None:
+        """Performs steps up to the next delivery; None if the stream is over."""
+        result: Any = None
+        step, self._unfinished = self._unfinished, None
+        while not self._closed.is_set():
+            if step is None:
+                try:
+                    step = self._steps.send(result)
+                except BaseException as error:
+                    self._closed.set()
+                    if isinstance(error, StopIteration):
+                        return None
+                    raise
+            if isinstance(step, Deliver):
+                return step.state
+            self._unfinished = step
+            result = self._perform(step)
+            step = self._unfinished = None
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        return None
+
+    def _perform(self, step: Step) -> Any:
+        match step:
+            case Open(last_event_id=last_event_id, patience=patience):
+                request = self._session.operations.status_stream(self._backend_id, last_event_id)
+                if self._connection is None:
+                    self._connection = self._session.stream_connection()
+                try:
+                    return self._connection.open(request, patience)
+                except TransportError as error:
+                    return error
+            case Read() if self._connection is not None:
+                try:
+                    return self._connection.read()
+                except TransportError as error:
+                    return error
+            case ReadAnswer() if self._connection is not None:
+                return self._connection.read_answer()
+            case Drop() if self._connection is not None:
+                self._connection.drop()
+            case Watch(seconds=seconds):
+                self._watch = threading.Timer(seconds, self._ask)
+                self._watch.daemon = True
+                self._watch.start()
+            case Unwatch():
+                self._unwatch()
+                self._on_settled(None)
+            case Sleep(seconds=seconds):
+                self._session.clock.wait(self._closed, seconds)
+            case _:
+                raise AssertionError(f"{step} cannot be performed now")
+        return None
+
+    def _ask(self) -> None:
+        """On the watch's thread: does the server know this backend at all?"""
+        watch = threading.current_thread()
+        try:
+            self._session.ask_status(self._backend_id)
+        except NotFoundError as error:
+            if watch is self._watch:
+                self.fail(error)
+                self._on_settled(error)
+            return
+        except JamsocketError:
+            pass  # only a 404 would have meant anything
+        if watch is self._watch:
+            self._on_settled(None)
+
+    def _unwatch(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
+
+    def _release_if_closed(self) -> None:
+        # The closing thread or the reading one, whoever comes last.
+        while self._closed.is_set() and self._connection is not None and self._in_use.acquire(blocking=False):
+            try:
+                connection, self._connection = self._connection, None
+                self._unwatch()
+                if connection is not None:
+                    connection.close()
+            finally:
+                self._in_use.release()
+
+
+class Subscription:
+    """Calls `on_status` for each state of a stream, one after another, on one daemon thread."""
+
+    def __init__(
+        self,
+        stream: StatusStream,
+        on_status: Callable[[BackendState], object],
+        on_error: Callable[[Exception], object] | None,
+    ) -> None:
+        self._stream = stream
+        self._on_status = on_status
+        self._on_error = on_error
+        self._settled = threading.Event()
+        self._first_error: Exception | None = None
+        self._is_unsubscribed = False
+
+    def start(self) -> None:
+        """Starts, and waits until the stream is under way; raises the error that keeps it from it."""
+        self._stream.on_settled(self._settle)
+        threading.Thread(target=self._run, name="jamsocket status stream", daemon=True).start()
+        try:
+            self._settled.wait()
+            if self._first_error is not None:
+                raise self._first_error
+        except BaseException:
+            self.unsubscribe()
+            raise
+
+    def unsubscribe(self) -> None:
+        """Ends the stream; no callback starts after this returns. A callback that is running is not waited for."""
+        self._is_unsubscribed = True
+        self._stream.close()
+
+    def _settle(self, error: Exception | None) -> None:
+        if not self._settled.is_set():
+            self._first_error = error
+            self._settled.set()
+
+    def _run(self) -> None:
+        try:
+            for state in self._stream:
+                if self._stream.is_closed:
+                    break
+                try:
+                    self._on_status(state)
+                except Exception:
+                    logger.exception("The on_status callback raised; the stream goes on")
+        except Exception as error:
+            if self._settled.is_set():
+                self._report(error)
+            else:
+                self._settle(error)
+        finally:
+            self._stream.close()
+            self._settle(None)
+
+    def _report(self, error: Exception) -> None:
+        if self._is_unsubscribed or error is self._first_error:
+            return
+        if self._on_error is None:
+            logger.error("A status stream ended with an error: %s", error)
+            return
+        try:
+            self._on_error(error)
+        except Exception:
+            logger.exception("The on_error callback raised")
+
+
+def _ignore(error: JamsocketError | None) -> None:
+    return None
