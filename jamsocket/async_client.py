@@ -11,16 +11,17 @@ from weakref import WeakSet
 
 import httpx
 from jamsocket_api import AuthenticatedClient
+from jamsocket_api.models import ConnectRequest, ReadyState
 
-from .config import Options, arguments_from, from_arguments
-from .errors import JamsocketError, WaitTimeoutError
 from .async_streams import AsyncStatusStream, AsyncSubscription
+from .config import Options, arguments_from, from_arguments
+from .errors import JamsocketError
 from .low_level import async_api_client
 from .operations import check_backend_id
-from .requests import ConnectDict, ConnectRequest, ConnectResponse
+from .requests import ConnectDict, ConnectResponse
 from .retry import Backoff, check_seconds
 from .session import AsyncSession
-from .states import BackendState, ReadyState
+from .states import BackendState
 from .status_stream import DEFAULT_STALL_TIMEOUT, Readiness, follow
 
 
@@ -145,7 +146,9 @@ class AsyncJamsocket:
     @overload
     async def connect(self, **options: Unpack[ConnectDict]) -> ConnectResponse: ...
 
-    async def connect(self, request: object = None, /, **options: object) -> ConnectResponse:
+    async def connect(
+        self, request: ConnectRequest | ConnectDict | None = None, /, **options: Unpack[ConnectDict]
+    ) -> ConnectResponse:
         """Gets a session backend: the one that holds the key, or a new one.
 
         Without a key it is always a new one. A backend that is about to end still holds its key and is returned

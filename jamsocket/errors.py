@@ -34,7 +34,9 @@ from attrs import frozen
 from .messages import Answer
 
 if TYPE_CHECKING:
-    from .states import BackendState, TerminatedState
+    from jamsocket_api.models import TerminatedState
+
+    from .states import BackendState
 
 MAX_ERROR_BODY = 64 * 1024
 """How much of an error's body is kept, in bytes."""

@@ -12,7 +12,7 @@ import httpx
 
 from .clock import Clock
 from .config import Config, Options
-from .errors import JamsocketError, TransportError
+from .errors import TransportError
 from .messages import Answer, Request
 from .operations import Operation, Operations
 from .retry import Send, Sleep, attempts

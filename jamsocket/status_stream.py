@@ -17,6 +17,7 @@ from collections.abc import Generator
 from typing import Any, TypeAlias
 
 from attrs import frozen
+from jamsocket_api.models import HardTerminatingState, ReadyState, TerminatedState, TerminatingState
 
 from .clock import Clock
 from .content import ContentError, Decompressor
@@ -33,17 +34,7 @@ from .errors import (
 from .messages import Answer, Head
 from .retry import MAX_RETRY_AFTER, Backoff, Sleep, wait_before_retry
 from .sse import EventDecoder, ServerSentEvent
-from .states import (
-    BackendState,
-    HardTerminatingState,
-    MalformedStateError,
-    ReadyState,
-    TerminatedState,
-    TerminatingState,
-    UnknownState,
-    parse_state,
-    rank,
-)
+from .states import BackendState, MalformedStateError, UnknownState, parse_state, rank
 
 logger = logging.getLogger("jamsocket")
 
@@ -156,13 +147,14 @@ def follow(*, max_retries: int, stall_timeout: float, backoff: Backoff, clock: C
         else:
             outcome: Answer | TransportError
             if isinstance(head, Head):
-                outcome = yield ReadAnswer()
+                answer: Answer = yield ReadAnswer()
                 yield Drop()
-                if outcome.status == 204:
+                if answer.status == 204:
                     return
-                if outcome.status == 200:
+                if answer.status == 200:
                     kind = head.media_type[:100]
-                    raise InvalidResponseError(f"its content type is {kind!r}, not text/event-stream", outcome)
+                    raise InvalidResponseError(f"its content type is {kind!r}, not text/event-stream", answer)
+                outcome = answer
             else:
                 outcome = head
             if not was_open:
@@ -214,7 +206,7 @@ class _Connection:
 
     def _read_coded(self, decompressor: Decompressor) -> Generator[Step, Any, JamsocketError | None]:
         while True:
-            result = yield Read()
+            result: bytes | JamsocketError | None = yield Read()
             if not isinstance(result, bytes):
                 return result
             for piece in decompressor.feed(result):

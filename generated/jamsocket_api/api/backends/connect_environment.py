@@ -1,0 +1,182 @@
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from ... import errors
+from ...client import AuthenticatedClient
+from ...models.connect_request import ConnectRequest
+from ...models.connect_response import ConnectResponse
+from ...types import Response
+
+
+def request_kwargs(
+    account: str,
+    service: str,
+    environment: str,
+    *,
+    body: ConnectRequest,
+) -> dict[str, Any]:
+    """Get a backend of one of the service's environments
+
+    As `connect`, for an environment such as `staging`. The same key in two environments means two backends. The
+    official development server does not know this path.
+
+
+    Returns:
+        What to pass to `httpx.Client.request` or `httpx.Client.stream`. Its `extensions` say `requires_security` if the
+        request needs the token.
+    """
+
+    headers: dict[str, Any] = {}
+
+    _kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/v2/service/{account}/{service}/{environment}/connect".format(
+            account=quote(str(account), safe=""),
+            service=quote(str(service), safe=""),
+            environment=quote(str(environment), safe=""),
+        ),
+        "extensions": {"requires_security": True},
+    }
+
+    _kwargs["json"] = body.to_dict()
+
+    headers["Content-Type"] = "application/json"
+    _kwargs["headers"] = headers
+    return _kwargs
+
+
+def _parse_response(response: httpx.Response) -> ConnectResponse:
+    if response.status_code == 200:
+        response_200 = ConnectResponse.from_dict(response.json())
+
+        return response_200
+
+    raise errors.UnexpectedStatus(response.status_code, response.content)
+
+
+def _build_response(response: httpx.Response) -> Response[ConnectResponse]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(response),
+    )
+
+
+def sync_detailed(
+    account: str,
+    service: str,
+    environment: str,
+    *,
+    client: AuthenticatedClient,
+    body: ConnectRequest,
+) -> Response[ConnectResponse]:
+    """Get a backend of one of the service's environments
+
+    As `connect`, for an environment such as `staging`. The same key in two environments means two backends. The
+    official development server does not know this path.
+
+
+    Raises:
+        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+    """
+
+    kwargs = request_kwargs(
+        account=account,
+        service=service,
+        environment=environment,
+        body=body,
+    )
+
+    return _build_response(client.get_httpx_client().request(**kwargs))
+
+
+def sync(
+    account: str,
+    service: str,
+    environment: str,
+    *,
+    client: AuthenticatedClient,
+    body: ConnectRequest,
+) -> ConnectResponse:
+    """Get a backend of one of the service's environments
+
+    As `connect`, for an environment such as `staging`. The same key in two environments means two backends. The
+    official development server does not know this path.
+
+
+    Raises:
+        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+    """
+
+    return sync_detailed(
+        account=account,
+        service=service,
+        environment=environment,
+        client=client,
+        body=body,
+    ).parsed
+
+
+async def asyncio_detailed(
+    account: str,
+    service: str,
+    environment: str,
+    *,
+    client: AuthenticatedClient,
+    body: ConnectRequest,
+) -> Response[ConnectResponse]:
+    """Get a backend of one of the service's environments
+
+    As `connect`, for an environment such as `staging`. The same key in two environments means two backends. The
+    official development server does not know this path.
+
+
+    Raises:
+        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+    """
+
+    kwargs = request_kwargs(
+        account=account,
+        service=service,
+        environment=environment,
+        body=body,
+    )
+
+    return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
+
+async def asyncio(
+    account: str,
+    service: str,
+    environment: str,
+    *,
+    client: AuthenticatedClient,
+    body: ConnectRequest,
+) -> ConnectResponse:
+    """Get a backend of one of the service's environments
+
+    As `connect`, for an environment such as `staging`. The same key in two environments means two backends. The
+    official development server does not know this path.
+
+
+    Raises:
+        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+    """
+
+    return (
+        await asyncio_detailed(
+            account=account,
+            service=service,
+            environment=environment,
+            client=client,
+            body=body,
+        )
+    ).parsed

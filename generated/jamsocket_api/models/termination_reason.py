@@ -1,0 +1,21 @@
+from enum import StrEnum
+
+
+class TerminationReason(StrEnum):
+    EXTERNAL = "external"
+    INTERNALERROR = "internalerror"
+    KEYEXPIRED = "keyexpired"
+    LOST = "lost"
+    STARTUPTIMEOUT = "startuptimeout"
+    SWEPT = "swept"
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+    @classmethod
+    def _missing_(cls, value: object) -> "TerminationReason | None":
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = member._value_ = value
+        return member
