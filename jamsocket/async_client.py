@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Literal, Self, Unpack, overload
+from typing import Any, Literal, Self, Unpack, overload
 from weakref import WeakSet
 
 import httpx
@@ -144,11 +144,9 @@ class AsyncJamsocket:
     async def connect(self, request: ConnectRequest | ConnectDict, /) -> ConnectResponse: ...
 
     @overload
-    async def connect(self, **options: Unpack[ConnectDict]) -> ConnectResponse: ...
+    async def connect(self, /, **options: Unpack[ConnectDict]) -> ConnectResponse: ...
 
-    async def connect(
-        self, request: ConnectRequest | ConnectDict | None = None, /, **options: Unpack[ConnectDict]
-    ) -> ConnectResponse:
+    async def connect(self, request: ConnectRequest | ConnectDict | None = None, /, **options: Any) -> ConnectResponse:
         """Gets a session backend: the one that holds the key, or a new one.
 
         Without a key it is always a new one. A backend that is about to end still holds its key and is returned

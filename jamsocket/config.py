@@ -70,10 +70,14 @@ class Options:
 
     def __attrs_post_init__(self) -> None:
         check_seconds("timeout", self.timeout)
-        if isinstance(self.max_retries, bool) or not isinstance(self.max_retries, int):
-            raise TypeError(f"max_retries must be a whole number, not {type(self.max_retries).__name__}.")
-        if self.max_retries < 0:
-            raise ValueError(f"max_retries must be 0 or more, not {self.max_retries}.")
+        _check_count("max_retries", self.max_retries)
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {type(value).__name__}.")
+    if value < 0:
+        raise ValueError(f"{name} must be 0 or more, not {value}.")
 
 
 _ARGUMENTS = _Names()
@@ -151,7 +155,7 @@ def arguments_from(environ: Mapping[str, str], *, allow_insecure_http: bool = Fa
         _read_port(environ.get(_VARIABLES.port) or None, _VARIABLES, problems)
         wanted = {name: value for name, value in given.items() if value is not None}
     _credentials(wanted, _VARIABLES, allow_insecure_http, problems)
-    return given
+    return {**given, "allow_insecure_http": allow_insecure_http}
 
 
 def _read_port(port: object, names: _Names, problems: list[str]) -> int:

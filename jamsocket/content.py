@@ -21,11 +21,10 @@ class Decompressor:
 
     def __init__(self, coding: str) -> None:
         names = [name.strip().lower() for name in coding.split(",") if name.strip().lower() not in {"", "identity"}]
-        self._inflate: zlib._Decompress | None = None
-        if names in (["gzip"], ["x-gzip"], ["deflate"]):
-            # 32 makes zlib find out by itself whether a gzip or a zlib header stands before the data.
-            self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
-        elif names:
+        is_known = names in (["gzip"], ["x-gzip"], ["deflate"])
+        # 32 makes zlib find out by itself whether a gzip or a zlib header stands before the data.
+        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32) if is_known else None
+        if names and not is_known:
             raise ContentError(f"its content encoding {coding[:50]!r} was not asked for")
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:

@@ -27,7 +27,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from attrs import frozen
 
@@ -283,10 +283,12 @@ def _read_error_body(body: bytes) -> _Said:
         except (ValueError, RecursionError):
             found = None
     if isinstance(found, dict):
-        envelope: object = found.get("error", found)
+        whole = cast("dict[str, object]", found)
+        envelope = whole.get("error", whole)
         if isinstance(envelope, dict):
-            message, code, id_ = (_line(envelope.get(name)) for name in ("message", "code", "id"))
-            return _Said(message or "", code or _line(envelope.get("kind")), id_)
+            fields = cast("dict[str, object]", envelope)
+            message, code, id_ = (_line(fields.get(name)) for name in ("message", "code", "id"))
+            return _Said(message or "", code or _line(fields.get("kind")), id_)
         if isinstance(envelope, str):
             return _Said(_line(envelope) or "")
         return _Said()

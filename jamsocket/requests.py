@@ -9,7 +9,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict, cast
 
 import attrs
 from jamsocket_api import models
@@ -102,7 +102,8 @@ def parse_connect_response(data: object) -> ConnectResponse:
     """The response that a JSON value describes; raises `ValueError` saying what is wrong if it describes none."""
     if not isinstance(data, Mapping):
         raise ValueError("it is not a JSON object")
-    present = {str(name): value for name, value in data.items() if value is not None and value != ""}
+    fields = cast("Mapping[str, Any]", data)
+    present = {name: value for name, value in fields.items() if value is not None and value != ""}
     for name in ("backend_id", "status", "token", "url", "status_url"):
         if not isinstance(present.get(name), str):
             raise ValueError(f"{name} is not a string")
@@ -162,7 +163,7 @@ def _check(value: object, hint: Any, path: str) -> Any:
             return _check_json(value, path, 0)
         if typing.get_origin(arm) is dict:
             if isinstance(value, Mapping):
-                return _check_json(value, path, 0)
+                return _check_json(cast("object", value), path, 0)
         elif attrs.has(arm):
             if isinstance(value, arm | Mapping):
                 return _check_fields(value, arm, path)
@@ -191,10 +192,11 @@ def _check_json(value: object, path: str, depth: int) -> Any:
     if isinstance(value, Mapping):
         return {
             _check_text(name, f"a name in {path}"): _check_json(item, f"{path}.{name}", depth + 1)
-            for name, item in value.items()
+            for name, item in cast("Mapping[object, object]", value).items()
         }
     if isinstance(value, list | tuple):
-        return [_check_json(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
+        items = cast("Sequence[object]", value)
+        return [_check_json(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(items)]
     raise TypeError(f"connect: {path} is {type(value).__name__}, which JSON cannot express.")
 
 

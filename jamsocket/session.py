@@ -23,12 +23,17 @@ T = TypeVar("T")
 _CLOSED = "This Jamsocket client is closed; make a new one."
 
 
+def check_http_client(given: object, kind: type) -> None:
+    """Raises `TypeError` for an `http_client` of the wrong kind."""
+    if given is not None and not isinstance(given, kind):
+        raise TypeError(f"http_client must be an httpx.{kind.__name__}, not {type(given).__name__}.")
+
+
 class Session:
     """One client's connection to the API, blocking."""
 
     def __init__(self, config: Config, options: Options, http_client: httpx.Client | None) -> None:
-        if http_client is not None and not isinstance(http_client, httpx.Client):
-            raise TypeError(f"http_client must be an httpx.Client, not {type(http_client).__name__}.")
+        check_http_client(http_client, httpx.Client)
         self.config = config
         self.options = options
         self.clock = Clock()
@@ -93,8 +98,7 @@ class AsyncSession:
     """One client's connection to the API, on asyncio."""
 
     def __init__(self, config: Config, options: Options, http_client: httpx.AsyncClient | None) -> None:
-        if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
-            raise TypeError(f"http_client must be an httpx.AsyncClient, not {type(http_client).__name__}.")
+        check_http_client(http_client, httpx.AsyncClient)
         self.config = config
         self.options = options
         self.clock = Clock()

@@ -74,7 +74,7 @@ class EventDecoder:
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         first, *others = chunk.split(b"\n")
         self._add(first)
-        events = []
+        events: list[ServerSentEvent] = []
         for piece in others:
             event = self._end_line()
             if event is not None:

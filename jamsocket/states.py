@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from attrs import field, frozen
 from jamsocket_api.models import (
@@ -38,7 +38,7 @@ class UnknownState:
     termination_reason: TerminationReason | None = None
     termination_kind: TerminationKind | None = None
     exit_error: bool | None = None
-    _data: dict[str, Any] = field(factory=dict[str, Any], repr=False)
+    _data: dict[str, Any] = field(factory=dict[str, Any], repr=False, alias="data")
     status: Literal["unknown"] = field(default="unknown", init=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,7 +104,8 @@ def parse_state(data: object) -> BackendState:
     """
     if not isinstance(data, Mapping):
         raise MalformedStateError("it is not a JSON object")
-    present: dict[str, Any] = {str(name): value for name, value in data.items() if value is not None}
+    fields = cast("Mapping[str, Any]", data)
+    present = {name: value for name, value in fields.items() if value is not None}
     status = present.get("status")
     if not isinstance(status, str):
         raise MalformedStateError("its status is not a string")

@@ -180,10 +180,9 @@ class StatusStream:
         # The closing thread or the reading one, whoever comes last.
         while self._closed.is_set() and self._connection is not None and self._in_use.acquire(blocking=False):
             try:
-                connection, self._connection = self._connection, None
                 self._unwatch()
-                if connection is not None:
-                    connection.close()
+                connection, self._connection = self._connection, None
+                connection.close()
             finally:
                 self._in_use.release()
 

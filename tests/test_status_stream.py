@@ -51,7 +51,7 @@ def stall() -> RequestTimeoutError:
 
 
 END = None
-Reads = list[bytes | Exception | None | Callable[[FakeClock], None]]
+Reads = list[bytes | Exception | Callable[[FakeClock], None] | None]
 
 
 class Play:
