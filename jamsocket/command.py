@@ -76,8 +76,8 @@ async def run(server: Server) -> int:
         if not stopped.done():
             stopped.set_result(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop, number)
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(ending, stop, ending)
     await server.start()
     typer.echo(f"API:              {server.url}")
     typer.echo(f"Connection URLs:  http://localhost:{server.proxy_port}/…")

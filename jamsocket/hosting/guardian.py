@@ -12,15 +12,12 @@ import sys
 
 def main() -> None:
     # The signals that end the server (Ctrl-C goes to the whole terminal) must not end the guardian before it.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.SIG_IGN)
     groups: set[int] = set()
     for line in sys.stdin:
-        number = int(line[1:])
-        if line.startswith("+"):
-            groups.add(number)
-        else:
-            groups.discard(number)
+        change = groups.add if line.startswith("+") else groups.discard
+        change(int(line[1:]))
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)

@@ -13,7 +13,7 @@ import signal
 import string
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 from attrs import define, field, frozen
@@ -222,7 +222,7 @@ class LocalEngine:
         return found
 
     @contextlib.contextmanager
-    def activity(self, backend: Backend) -> Iterator[None]:
+    def activity(self, backend: Backend) -> Generator[None]:
         """Counts as a connection of the backend, for the idle limit, as long as it lasts."""
         backend.connections += 1
         backend.last_active = self._monotonic()
@@ -310,7 +310,7 @@ class LocalEngine:
             self._advance(backend, Status.READY)
         elif not end.done():
             self._line(
-                backend, f"did not answer HTTP on {self._host}:{backend.port} (PORT) in {self._limits.startup:g} s"
+                backend, f"gave no HTTP answer on {self._host}:{backend.port} (PORT) in {self._limits.startup:g} s"
             )
             self._end(backend, "startuptimeout", "hard")
         probe.cancel()

@@ -233,9 +233,7 @@ class DevServer:
 def check_command(command: Sequence[str]) -> None:
     """Raises `DevServerError` if the command cannot be the command of a backend."""
     if isinstance(command, str) or not command:
-        raise DevServerError(
-            'The command must be a list of the program and its arguments, as ["python", "backend.py"].'
-        )
+        raise DevServerError('The command must be a list, the program and its arguments, as ["python", "backend.py"].')
     if shutil.which(command[0]) is None:
         raise DevServerError(f"The command {command[0]!r} does not exist, or is not executable. Is it on the PATH?")
 
