@@ -92,7 +92,7 @@ class AsyncStatusStream:
     def __del__(self) -> None:
         connection, loop = self._connection, self._loop
         if connection is not None and connection.is_open and loop is not None and loop.is_running():
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(lambda: loop.create_task(connection.aclose()))
 
     async def aclose(self) -> None:

@@ -1,7 +1,16 @@
 """Bytes -> server-sent events, by the rules of the WHATWG HTML standard. No I/O.
 
-sseclient-py parses the fields of each event. It gets only whole blocks that are clean: valid UTF-8, LF line ends, no
-byte order mark, no comments, no unknown fields and no invalid values.
+sseclient-py parses the fields of each event. Alone it gets these wrong, so it is only fed whole blocks that are clean:
+
+* line ends: CRs that are mixed with LFs, or cut between two chunks, neither end a block nor start one;
+* the byte order mark becomes a part of the first field's name;
+* invalid UTF-8 raises, and ends the stream;
+* an `id` with a NUL counts, so does a `retry` that is not a number, and `retry` waits for its event;
+* an event without data is forgotten with its `id`;
+* an unfinished event at the end is delivered;
+* a field's name is looked up among an object's attributes;
+* memory is not bounded, and an event's cost grows with the square of its number of lines;
+* events' types and ids are logged.
 """
 
 from __future__ import annotations
@@ -13,13 +22,16 @@ from attrs import frozen
 from sseclient import SSEClient
 
 logger = logging.getLogger("jamsocket")
+# The parser below logs here, because that is where its class lives: what a server sends is nobody's to log.
+logging.getLogger(__name__).addFilter(lambda _: False)
 
 MAX_EVENT_BYTES = 1 << 20
 """The largest event that is delivered, in bytes."""
 
 _BOM = b"\xef\xbb\xbf"
 _FIELD = re.compile(rb"(data|event|id|retry)(?::|$)")
-_RETRY = re.compile(rb"retry: ?[0-9]{1,15}$")
+_RETRY = re.compile(rb"retry: ?0*([0-9]+)$")
+_RETRY_DIGITS = 15  # a longer number is cut: it is thousands of years either way
 
 
 @frozen
@@ -53,16 +65,22 @@ class EventDecoder:
         self.last_event_id = last_event_id
         self.retry: int | None = None
         self._max_event_bytes = max_event_bytes
-        self._is_first_line = True
+        self._start: bytes | None = b""  # of the stream, while it may still become a byte order mark
         self._ended_with_cr = False
-        self._line: list[bytes] = []  # the pieces of the line that is not finished
-        self._line_size = 0
-        self._block: list[bytes] = []  # the finished lines of the event that is not
-        self._block_size = 0
+        self._line = bytearray()  # the line that is not finished
+        self._clear_event()
+
+    def _clear_event(self) -> None:
+        self._data = bytearray()  # the `data` lines, each with its LF
+        self._event = b""  # the last `event` line
+        self._id = b""  # the last valid `id` line
+        self._size = 0
         self._is_oversized = False
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that this chunk finishes."""
+        if self._start is not None:
+            chunk = self._without_bom(self._start + chunk)
         if self._ended_with_cr and chunk:
             # The line end was acted on when its CR came; an LF behind it belongs to it.
             chunk = chunk.removeprefix(b"\n")
@@ -72,67 +90,84 @@ class EventDecoder:
         self._ended_with_cr = chunk.endswith(b"\r")
         if b"\r" in chunk:
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        first, *others = chunk.split(b"\n")
-        self._add(first)
         events: list[ServerSentEvent] = []
-        for piece in others:
+        begin = 0
+        while (end := chunk.find(b"\n", begin)) >= 0:
+            self._add(chunk[begin:end])
             event = self._end_line()
             if event is not None:
                 events.append(event)
-            self._add(piece)
+            begin = end + 1
+        self._add(chunk[begin:])
         return events
 
+    def _without_bom(self, start: bytes) -> bytes:
+        """What may be decoded of the stream's start: nothing, while it could be the first bytes of a mark."""
+        if len(start) < len(_BOM) and _BOM.startswith(start):
+            self._start = start
+            return b""
+        self._start = None
+        return start.removeprefix(_BOM)
+
     def _add(self, piece: bytes) -> None:
-        """A part of a line."""
-        self._line_size += len(piece)
-        if self._block_size + self._line_size > self._max_event_bytes:
+        """A part of a line. Of a line that nobody will read one byte is kept: it tells it from a blank one."""
+        if not piece:
+            return
+        self._line += piece
+        is_comment = self._line.startswith(b":")
+        if not is_comment and self._size + len(self._line) > self._max_event_bytes:
             self._is_oversized = True
-            self._block.clear()
-            self._line.clear()
-        elif piece and not self._is_oversized:
-            self._line.append(piece)
+            self._data.clear()
+        if is_comment or self._is_oversized:
+            del self._line[1:]
 
     def _end_line(self) -> ServerSentEvent | None:
-        line, size = b"".join(self._line), self._line_size
+        if not self._line:
+            return self._end_event()
+        line = bytes(self._line)
         self._line.clear()
-        self._line_size = 0
-        if self._is_first_line:
-            self._is_first_line = False
-            if line.startswith(_BOM):
-                line = line[len(_BOM) :]
-                size -= len(_BOM)
-        if size == 0:
-            return self._end_block()
-        if not self._is_oversized and _means_something(line):
-            self._block.append(line)
-            self._block_size += size + 1
+        if self._is_oversized or line == b":":
+            return None
+        self._size += len(line) + 1
+        field = _FIELD.match(line)
+        match field and field[1]:
+            case b"data":
+                self._data += line + b"\n"
+            case b"event":
+                self._event = line
+            case b"id" if b"\0" not in line:
+                self._id = line
+            case b"retry":
+                if number := _RETRY.match(line):
+                    self.retry = int(number[1][:_RETRY_DIGITS])
         return None
 
-    def _end_block(self) -> ServerSentEvent | None:
-        lines, self._block, self._block_size = self._block, [], 0
-        if self._is_oversized:
-            self._is_oversized = False
+    def _end_event(self) -> ServerSentEvent | None:
+        data, event, id_, is_oversized = self._data, self._event, self._id, self._is_oversized
+        if not self._size and not is_oversized:
+            return None
+        self._clear_event()
+        if is_oversized:
             logger.warning("Skipped a server-sent event of more than %d bytes", self._max_event_bytes)
             return None
-        if not lines:
+        if not data and not id_:
             return None
-        has_data = any(line.startswith(b"data") for line in lines)
-        if not has_data:
-            lines.append(b"data")  # sseclient-py forgets the id and retry of an event without data
-        block = b"\n".join(lines).decode("utf-8", "replace").encode() + b"\n\n"
-        parsed = next(SSEClient(iter((block,))).events())
-        if parsed.id is not None:
-            self.last_event_id = parsed.id
-        if parsed.retry is not None:
-            self.retry = int(parsed.retry)
-        return ServerSentEvent(parsed.event, parsed.data, self.last_event_id) if has_data else None
+        # Without data nothing is dispatched, but the id counts; sseclient-py tells it only with some data.
+        *earlier, last = bytes(data or b"data\n").splitlines()
+        # Each `data` line in a block of its own, because of the square; the other fields go with the last.
+        blocks = [*earlier, b"\n".join(line for line in (event, id_, last) if line)]
+        parsed = list(_Parser(_utf_8(block) + b"\n\n" for block in blocks).events())
+        if parsed[-1].id is not None:
+            self.last_event_id = parsed[-1].id
+        if not data:
+            return None
+        return ServerSentEvent(parsed[-1].event, "\n".join(part.data for part in parsed), self.last_event_id)
 
 
-def _means_something(line: bytes) -> bool:
-    """Whether a line is a known field with a valid value."""
-    field = _FIELD.match(line)
-    if field is None:
-        return False
-    if field[1] == b"id":
-        return b"\0" not in line
-    return field[1] != b"retry" or _RETRY.match(line) is not None
+class _Parser(SSEClient):
+    """sseclient-py, logging under our name instead of its own."""
+
+
+def _utf_8(text: bytes) -> bytes:
+    """Valid UTF-8: what is not becomes U+FFFD."""
+    return text.decode("utf-8", "replace").encode()

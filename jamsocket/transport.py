@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
@@ -221,9 +221,10 @@ class AsyncTransport:
         try:
             response = await client.send(http_request, stream=True, auth=None, follow_redirects=False)
             reader = AnswerReader(head_of(request, response), coding_of(response), timeout, self._clock)
-            async for chunk in async_raw_chunks(response):
-                if reader.feed(chunk):
-                    break
+            async with contextlib.aclosing(async_raw_chunks(response)) as chunks:
+                async for chunk in chunks:
+                    if reader.feed(chunk):
+                        break
         except FAILURES as error:
             if reader is None or reader.must_be_whole:
                 raise translate(error, request, timeout) from without_traceback(error)
@@ -265,7 +266,7 @@ class AsyncStreamConnection:
         self._clock = clock
         self._owned = owned
         self._response: httpx.Response | None = None
-        self._chunks: AsyncIterator[bytes] | None = None
+        self._chunks: AsyncGenerator[bytes] | None = None
         self._request: Request | None = None
         self._head: Head | None = None
         self._patience = 0.0
@@ -318,9 +319,12 @@ class AsyncStreamConnection:
 
     async def drop(self) -> None:
         """Closes the connection; another may be opened."""
-        response, self._response, self._chunks = self._response, None, None
-        if response is not None:
-            with contextlib.suppress(*FAILURES):
+        response, self._response = self._response, None
+        chunks, self._chunks = self._chunks, None
+        with contextlib.suppress(*FAILURES):
+            if chunks is not None:
+                await chunks.aclose()
+            if response is not None:
                 await response.aclose()
 
     async def aclose(self) -> None:
@@ -453,11 +457,12 @@ def raw_chunks(response: httpx.Response) -> Iterator[bytes]:
     return iter((response.content,)) if response.is_stream_consumed else response.iter_raw()
 
 
-def async_raw_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    async def whole() -> AsyncIterator[bytes]:
+async def async_raw_chunks(response: httpx.Response) -> AsyncGenerator[bytes]:
+    if response.is_stream_consumed:
         yield response.content
-
-    return whole() if response.is_stream_consumed else response.aiter_raw()
+    else:
+        async for chunk in response.aiter_raw():
+            yield chunk
 
 
 def keep_alive(sock: Any) -> None:

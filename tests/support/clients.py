@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from typing import Any, Protocol, Self, TypeVar
@@ -91,7 +92,12 @@ class Loop:
         return self.run(look())
 
     def close(self) -> None:
-        left = self.tasks()
+        # httpx leaves async generators to the garbage collector, which has the loop close them in tasks of their own.
+        for _ in range(100):
+            if not (left := self.tasks()):
+                break
+            time.sleep(0.01)
+        self.run(self.loop.shutdown_asyncgens())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
         self.loop.close()

@@ -251,7 +251,7 @@ def respond(status: int, body: bytes | str | dict[str, Any] = b"", **headers: st
 def head(
     status: int = 200, *, chunked: bool = True, gzip: bool = False, version: str = "1.1", **headers: str
 ) -> Action:
-    """A response's head, of an event stream unless the headers say otherwise; without `chunked` it lasts until close."""
+    """A response head, of an event stream unless the headers say otherwise; without `chunked`, until close."""
     headers.setdefault("content_type", "text/event-stream")
     if chunked:
         headers["transfer_encoding"] = "chunked"
@@ -286,12 +286,12 @@ def drip(data: bytes) -> Action:
     return action
 
 
-def event(status: str, number: int | None = None, *, id: str | None = None, **more: Any) -> Action:  # noqa: A002
+def event(status: str, number: int | None = None, *, id: str | None = None, **more: Any) -> Action:
     """A status as an event."""
     return write(event_bytes(status, number, id=id, **more))
 
 
-def event_bytes(status: str, number: int | None = None, *, id: str | None = None, **more: Any) -> bytes:  # noqa: A002
+def event_bytes(status: str, number: int | None = None, *, id: str | None = None, **more: Any) -> bytes:
     text = f"data:{json.dumps(state(status, number, **more), separators=(',', ':'))}\n"
     return (text + (f"id:{id}\n" if id is not None else "") + "\n").encode()
 
