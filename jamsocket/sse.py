@@ -140,6 +140,8 @@ class EventDecoder:
             case b"retry":
                 if number := _RETRY.match(line):
                     self.retry = int(number[1][:_RETRY_DIGITS])
+            case _:
+                pass
         return None
 
     def _end_event(self) -> ServerSentEvent | None:

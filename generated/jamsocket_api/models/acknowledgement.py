@@ -19,7 +19,7 @@ class Acknowledgement:
     """The request was accepted.
 
     Attributes:
-        status (Literal['ok']):
+        status (Literal['ok']): Always `ok`.
     """
 
     status: Literal["ok"]

@@ -11,8 +11,8 @@ T = TypeVar("T", bound="AuthData")
 
 @_attrs_define
 class AuthData:
-    """Whatever else the backend shall know of the user, as JSON. It sees it in the header `x-verified-user-data`,
-    `{}` if it is left out.
+    """What else the backend shall know of the user: any JSON object. The backend sees it, as JSON, in the header
+    `x-verified-user-data` of every request that comes through the URL; `{}` if it is left out.
 
     """
 

@@ -16,12 +16,12 @@ T = TypeVar("T", bound="AuthInfo")
 
 @_attrs_define
 class AuthInfo:
-    """Who a token belongs to.
+    """What a token may do.
 
     Attributes:
-        status (Literal['ok']):
-        accounts (list[str]): The accounts that the token may act for.
-        is_admin (bool): Whether it belongs to the platform's staff.
+        status (Literal['ok']): Always `ok`.
+        accounts (list[str]): The names of the accounts that the token may act for.
+        is_admin (bool): Whether the token belongs to the platform's staff.
     """
 
     status: Literal["ok"]

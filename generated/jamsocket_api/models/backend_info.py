@@ -23,14 +23,17 @@ class BackendInfo:
     Attributes:
         id (str): The backend's id.
         created_at (datetime.datetime): When it was scheduled.
-        service_name (str): The service it belongs to.
-        cluster_name (str): Where it runs.
-        account_name (str): The account it belongs to.
-        statuses (list[BackendInfoState]): All its states, the oldest first.
-        image_digest (str): The image it runs.
-        key (None | str | Unset): The key it holds, or held.
-        environment_name (None | str | Unset): The environment it belongs to.
-        max_mem_bytes (int | None | Unset): The most memory it used so far, in bytes.
+        service_name (str): The service that it belongs to.
+        cluster_name (str): The cluster that it runs on.
+        account_name (str): The account that it belongs to.
+        statuses (list[BackendInfoState]): All states that it has had, the oldest first. Each is later than the one
+            before.
+        image_digest (str): The digest of the image that it runs.
+        key (None | str | Unset): The key that it holds, or held until it was terminated. Null if it was spawned without
+            one.
+        environment_name (None | str | Unset): The environment that it belongs to.
+        max_mem_bytes (int | None | Unset): The most memory that it has used so far, in bytes. Null if that is not
+            known.
     """
 
     id: str

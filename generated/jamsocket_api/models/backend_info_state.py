@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
@@ -17,33 +17,36 @@ T = TypeVar("T", bound="BackendInfoState")
 
 @_attrs_define
 class BackendInfoState:
-    """One state in a backend's history; it tells more than the public status.
+    """A state of a backend, as its history has it: with more about its end than `BackendState`, and the exit code instead
+    of `exit_error`.
 
-    Attributes:
-        status (BackendStatus): The stations of a backend's life, in this order; any of them may be skipped, and only
-            `terminated` is final.
-            Scheduled: a machine is chosen. Loading: the image is fetched. Starting: the process is started. Waiting: it
-            does not answer yet. Ready: it answers. Terminating: it was asked to end. Hard-terminating: it is killed.
-            Terminated: it is gone, and its key free.
-        time (datetime.datetime): Since when.
-        termination_reason (TerminationReason | Unset): Why a backend ended. Swept: it was idle too long, or reached its
-            lifetime limit. External: someone asked for
-            it. Keyexpired: its machine could not renew the key. Lost: its machine is gone. Startuptimeout: it did not
-            answer in time. Internalerror: the platform failed.
-        termination_kind (TerminationKind | Unset): Whether the process was asked to end (soft) or killed (hard).
-        exit_code (int | None | Unset): How the process ended; 128 plus the signal's number if a signal ended it.
-        last_status (BackendStatus | Unset): The stations of a backend's life, in this order; any of them may be
-            skipped, and only `terminated` is final.
-            Scheduled: a machine is chosen. Loading: the image is fetched. Starting: the process is started. Waiting: it
-            does not answer yet. Ready: it answers. Terminating: it was asked to end. Hard-terminating: it is killed.
-            Terminated: it is gone, and its key free.
+        Attributes:
+            status (BackendStatus): A status in a backend's life. Backends go through them in this order and may skip any;
+                `terminated` is the only one that is final. `scheduled`: a machine is chosen. `loading`: the machine fetches the
+                image. `starting`: the process is being started. `waiting`: the process runs, but does not answer yet. `ready`:
+                it answers. `terminating`: it was asked to end. `hard-terminating`: it is being killed. `terminated`: it is
+                gone, and its key is free.
+            time (datetime.datetime): Since when the backend is, or was, in this state.
+            termination_reason (TerminationReason | Unset): Why a backend is ending, or ended. `swept`: it was idle for too
+                long, or reached its lifetime limit. `external`: somebody asked for it. `keyexpired`: its machine could not
+                renew the key. `lost`: its machine is gone. `startuptimeout`: it did not answer within 5 minutes.
+                `internalerror`: the platform failed.
+            termination_kind (TerminationKind | Unset): How a backend was ended. `soft`: its process was asked to end, even
+                if it had to be killed in the end. `hard`: its process was killed at once.
+            exit_code (int | Unset): On `terminated`, the exit code of the process; 128 plus the signal's number if a signal
+                ended it, so 137 is SIGKILL and 143 SIGTERM. Left out if it is not known.
+            last_status (BackendStatus | Unset): A status in a backend's life. Backends go through them in this order and
+                may skip any; `terminated` is the only one that is final. `scheduled`: a machine is chosen. `loading`: the
+                machine fetches the image. `starting`: the process is being started. `waiting`: the process runs, but does not
+                answer yet. `ready`: it answers. `terminating`: it was asked to end. `hard-terminating`: it is being killed.
+                `terminated`: it is gone, and its key is free.
     """
 
     status: BackendStatus
     time: datetime.datetime
     termination_reason: TerminationReason | Unset = UNSET
     termination_kind: TerminationKind | Unset = UNSET
-    exit_code: int | None | Unset = UNSET
+    exit_code: int | Unset = UNSET
     last_status: BackendStatus | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -62,11 +65,7 @@ class BackendInfoState:
         if not isinstance(self.termination_kind, Unset):
             termination_kind = self.termination_kind.value
 
-        exit_code: int | None | Unset
-        if isinstance(self.exit_code, Unset):
-            exit_code = UNSET
-        else:
-            exit_code = self.exit_code
+        exit_code = self.exit_code
 
         last_status: str | Unset = UNSET
         if not isinstance(self.last_status, Unset):
@@ -114,14 +113,7 @@ class BackendInfoState:
         else:
             termination_kind = TerminationKind(_termination_kind)
 
-        def _parse_exit_code(data: object) -> int | None | Unset:
-            if data is None:
-                return data
-            if isinstance(data, Unset):
-                return data
-            return cast(int | None | Unset, data)
-
-        exit_code = _parse_exit_code(d.pop("exit_code", UNSET))
+        exit_code = d.pop("exit_code", UNSET)
 
         _last_status = d.pop("last_status", UNSET)
         last_status: BackendStatus | Unset

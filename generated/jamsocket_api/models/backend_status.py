@@ -11,13 +11,10 @@ class BackendStatus(StrEnum):
     TERMINATING = "terminating"
     WAITING = "waiting"
 
-    def __str__(self) -> str:
-        return str(self.value)
-
     @classmethod
     def _missing_(cls, value: object) -> "BackendStatus | None":
         if not isinstance(value, str):
             return None
         member = str.__new__(cls, value)
-        member._name_ = member._value_ = value
+        member._name_ = member._value_ = str(value)
         return member

@@ -17,21 +17,20 @@ T = TypeVar("T", bound="ConnectRequest")
 
 @_attrs_define
 class ConnectRequest:
-    """What to connect to, and as whom.
+    """Which backend to get, for whom, and how to spawn it if there is none.
 
     Attributes:
-        key (str | Unset): What the backend is for, such as a document or a room: any text of at most 128 characters.
-            Keys of
-            different services or environments have nothing to do with each other.
-        user (str | Unset): Who the user is. The backend sees it as the header `x-verified-username` of each request
-            that comes
-            through the URL. Without control characters; a header holds ASCII only.
-        auth (AuthData | Unset): Whatever else the backend shall know of the user, as JSON. It sees it in the header
-            `x-verified-user-data`,
-            `{}` if it is left out.
-        spawn (bool | SpawnConfig | Unset): How to start a backend if there is none: `true`, the default, means with the
-            service's settings; `false`
-            means not to start one.
+        key (str | Unset): What the backend is for, such as a document or a room: any text of at most 128 characters. At
+            most one backend of an environment holds a key at a time; other services and environments have their own keys.
+            If it is left out, a new backend is spawned.
+        user (str | Unset): Who will use the connection. The backend sees it as the header `x-verified-username` of
+            every request that comes through the URL. It must not contain control characters. A header holds ASCII only: a
+            name with other characters is not passed on, so put such a name into `auth`.
+        auth (AuthData | Unset): What else the backend shall know of the user: any JSON object. The backend sees it, as
+            JSON, in the header `x-verified-user-data` of every request that comes through the URL; `{}` if it is left out.
+        spawn (bool | SpawnConfig | Unset): Whether and how to spawn a backend if none holds the key: `true`, the
+            default, with the service's settings; an object, with these settings; `false`, not at all, which is a conflict
+            (409) if there is none. Ignored if a backend is found.
     """
 
     key: str | Unset = UNSET

@@ -17,21 +17,25 @@ class ConnectResponse:
     """A backend, and the URL that leads to it.
 
     Attributes:
-        backend_id (str): The backend's id.
-        spawned (bool): Whether this request started the backend.
-        status (BackendStatus): The stations of a backend's life, in this order; any of them may be skipped, and only
-            `terminated` is final.
-            Scheduled: a machine is chosen. Loading: the image is fetched. Starting: the process is started. Waiting: it
-            does not answer yet. Ready: it answers. Terminating: it was asked to end. Hard-terminating: it is killed.
-            Terminated: it is gone, and its key free.
-        token (str): The token that is part of `url`. A secret. It must be used within the hour after it was issued.
-        url (str): Where a browser reaches the backend; it always ends with a slash. A secret, as it holds the token.
-        status_url (str): Where anybody may ask for the backend's status.
-        ready_url (str | Unset): A page that waits until the backend is ready, then goes to it. Empty on a development
-            server.
-        secret_token (None | str | Unset): A second secret that the backend sees as the header `x-verified-secret`, and
-            may ask its users for. Null
-            for services with static tokens.
+        backend_id (str): The backend's id, for the other operations: lower-case letters, digits and hyphens, at most 45
+            characters.
+        spawned (bool): True if this request spawned the backend, false if it was there already.
+        status (BackendStatus): A status in a backend's life. Backends go through them in this order and may skip any;
+            `terminated` is the only one that is final. `scheduled`: a machine is chosen. `loading`: the machine fetches the
+            image. `starting`: the process is being started. `waiting`: the process runs, but does not answer yet. `ready`:
+            it answers. `terminating`: it was asked to end. `hard-terminating`: it is being killed. `terminated`: it is
+            gone, and its key is free.
+        token (str): The connection token, which is part of `url`. A secret: whoever has it is let in as `user`. It must
+            first be used within one hour, and is then good for as long as the backend lives.
+        url (str): Where the backend is reached, by HTTP and WebSocket; it always ends with a slash. A secret, as it
+            contains the token. Requests wait until the backend is ready; they are answered with 410 once it is ending, and
+            for tokens that are not valid.
+        status_url (str): Where anybody can ask for the backend's state, without a token (`get_status`).
+        ready_url (str | Unset): A page for browsers that waits until the backend is ready, then goes to `url`. A secret
+            too. Empty on development servers; may be missing.
+        secret_token (None | str | Unset): A second secret for this connection. The backend sees it as the header
+            `x-verified-secret`, and may ask its users for it; the platform does not check it. Null if the service uses
+            static tokens; may be missing.
     """
 
     backend_id: str

@@ -10,10 +10,10 @@ T = TypeVar("T", bound="CreateServiceRequest")
 
 @_attrs_define
 class CreateServiceRequest:
-    """What the new service is called.
+    """The service to create.
 
     Attributes:
-        name (str): The service's name, unique in the account.
+        name (str): The new service's name, unique in the account.
     """
 
     name: str

@@ -14,14 +14,15 @@ T = TypeVar("T", bound="EnvironmentInfo")
 
 @_attrs_define
 class EnvironmentInfo:
-    """One environment of a service.
+    """An environment of a service.
 
     Attributes:
         name (str): The environment's name.
         image_tag (str): The tag of the image that its backends run.
-        cluster (str): Where its backends run.
+        cluster (str): The cluster that its backends run on.
         created_at (datetime.datetime): When it was created.
-        last_spawned_at (datetime.datetime | None | Unset): When a backend of it was spawned last.
+        last_spawned_at (datetime.datetime | None | Unset): When a backend of it was last spawned. Null if there was
+            none.
     """
 
     name: str

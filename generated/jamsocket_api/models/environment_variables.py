@@ -11,8 +11,9 @@ T = TypeVar("T", bound="EnvironmentVariables")
 
 @_attrs_define
 class EnvironmentVariables:
-    """Environment variables of the process. PORT, SESSION_BACKEND_ID, SESSION_BACKEND_KEY,
-    SESSION_BACKEND_FENCING_TOKEN, SESSION_BACKEND_STATIC_TOKEN and JAMSOCKET_SERVICE are reserved.
+    """Environment variables of the process. The names PORT, SESSION_BACKEND_ID, SESSION_BACKEND_KEY,
+    SESSION_BACKEND_FENCING_TOKEN, SESSION_BACKEND_STATIC_TOKEN and JAMSOCKET_SERVICE are reserved; setting one is a bad
+    request (400).
 
     """
 

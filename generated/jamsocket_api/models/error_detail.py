@@ -14,10 +14,12 @@ class ErrorDetail:
     """What went wrong.
 
     Attributes:
-        message (str): A sentence for a person.
-        status (int): The HTTP status.
-        code (str): A word for a program, such as `NotFound` or `KeyHeld`.
-        id (str): The id of this occurrence, for asking the platform's support about it.
+        message (str): What went wrong, as a sentence for a person. It may change at any time.
+        status (int): The HTTP status, once more.
+        code (str): What went wrong, as a word for a program. Among others: `InvalidAuth`, `Forbidden`,
+            `EmailNotVerified`, `NoAccountFoundForUser`, `UserNotEnabled`, `UsageLimit`, `NotFound`, `BackendNotRunning`,
+            `KeyHeld`, `KeyUnheldNoSpawnConfig`, `NoClusterProvided`, `NoDroneAvailable`.
+        id (str): The id of this one error, by which the platform's support can find it.
     """
 
     message: str

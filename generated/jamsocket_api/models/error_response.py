@@ -15,7 +15,7 @@ T = TypeVar("T", bound="ErrorResponse")
 
 @_attrs_define
 class ErrorResponse:
-    """The envelope of every error.
+    """The body of an error.
 
     Attributes:
         error (ErrorDetail): What went wrong.

@@ -17,16 +17,17 @@ T = TypeVar("T", bound="ExecutableConfig")
 
 @_attrs_define
 class ExecutableConfig:
-    """How a backend's process is run.
+    """How a backend's process is run. Everything is optional.
 
     Attributes:
-        mount (bool | str | Unset): A directory that outlives the backend: `true` for one per key, or the name of one, a
-            relative path
-            without `..`.
-        env (EnvironmentVariables | Unset): Environment variables of the process. PORT, SESSION_BACKEND_ID,
-            SESSION_BACKEND_KEY,
-            SESSION_BACKEND_FENCING_TOKEN, SESSION_BACKEND_STATIC_TOKEN and JAMSOCKET_SERVICE are reserved.
-        resource_limits (ResourceLimits | Unset): What a backend's process may use.
+        mount (bool | str | Unset): A directory for the process that outlives the backend: `true`, one for each key; a
+            string, the one with this relative path, without `..`; `false`, none. If it is left out, none. In a container it
+            is `/plane-data`; a development server without containers gives its path in the variable `JAMSOCKET_MOUNT`.
+        env (EnvironmentVariables | Unset): Environment variables of the process. The names PORT, SESSION_BACKEND_ID,
+            SESSION_BACKEND_KEY, SESSION_BACKEND_FENCING_TOKEN, SESSION_BACKEND_STATIC_TOKEN and JAMSOCKET_SERVICE are
+            reserved; setting one is a bad request (400).
+        resource_limits (ResourceLimits | Unset): What a backend's process may use. Everything is optional; what is left
+            out has no limit.
     """
 
     mount: bool | str | Unset = UNSET

@@ -20,15 +20,16 @@ T = TypeVar("T", bound="HardTerminatingState")
 
 @_attrs_define
 class HardTerminatingState:
-    """The process is being killed.
+    """The process is being killed, with SIGKILL. The hosted service always sends `termination_reason`; clients must
+    survive its absence.
 
-    Attributes:
-        status (Literal['hard-terminating']):
-        time (datetime.datetime): Since when.
-        termination_reason (TerminationReason | Unset): Why a backend ended. Swept: it was idle too long, or reached its
-            lifetime limit. External: someone asked for
-            it. Keyexpired: its machine could not renew the key. Lost: its machine is gone. Startuptimeout: it did not
-            answer in time. Internalerror: the platform failed.
+        Attributes:
+            status (Literal['hard-terminating']): Always `hard-terminating`.
+            time (datetime.datetime): Since when the backend is in this state.
+            termination_reason (TerminationReason | Unset): Why a backend is ending, or ended. `swept`: it was idle for too
+                long, or reached its lifetime limit. `external`: somebody asked for it. `keyexpired`: its machine could not
+                renew the key. `lost`: its machine is gone. `startuptimeout`: it did not answer within 5 minutes.
+                `internalerror`: the platform failed.
     """
 
     status: Literal["hard-terminating"]

@@ -12,12 +12,12 @@ T = TypeVar("T", bound="Image")
 
 @_attrs_define
 class Image:
-    """An image that backends can run.
+    """An image that backends of a service can run.
 
     Attributes:
-        repository (str): Where it is stored.
-        digest (str): Its digest.
-        tag (str): Its tag.
+        repository (str): The name under which it was uploaded, without a tag.
+        digest (str): Its digest, which names exactly this image.
+        tag (str): Its tag. Several images may have the same; the newest of them counts.
         upload_time (datetime.datetime): When it was uploaded.
     """
 

@@ -15,10 +15,10 @@ T = TypeVar("T", bound="ImageList")
 
 @_attrs_define
 class ImageList:
-    """A service's images.
+    """A service's newest images.
 
     Attributes:
-        images (list[Image]): The 50 newest, the newest first.
+        images (list[Image]): The images, the newest first.
     """
 
     images: list[Image]

@@ -17,11 +17,11 @@ T = TypeVar("T", bound="LoadingState")
 
 @_attrs_define
 class LoadingState:
-    """The machine fetches the image.
+    """The machine fetches the image. If that fails, `terminated` is next.
 
     Attributes:
-        status (Literal['loading']):
-        time (datetime.datetime): Since when.
+        status (Literal['loading']): Always `loading`.
+        time (datetime.datetime): Since when the backend is in this state.
     """
 
     status: Literal["loading"]

@@ -17,11 +17,11 @@ T = TypeVar("T", bound="ReadyState")
 
 @_attrs_define
 class ReadyState:
-    """The backend answers HTTP.
+    """The backend answers HTTP; any answer counts, also an error.
 
     Attributes:
-        status (Literal['ready']):
-        time (datetime.datetime): Since when.
+        status (Literal['ready']): Always `ready`.
+        time (datetime.datetime): Since when the backend is in this state.
     """
 
     status: Literal["ready"]

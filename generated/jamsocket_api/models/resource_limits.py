@@ -12,17 +12,19 @@ T = TypeVar("T", bound="ResourceLimits")
 
 @_attrs_define
 class ResourceLimits:
-    """What a backend's process may use.
+    """What a backend's process may use. Everything is optional; what is left out has no limit.
 
     Attributes:
-        cpu_period (int | Unset): The period over which `cpu_period_percent` is measured, in microseconds. 100000, if it
-            is left out.
-        cpu_period_percent (int | Unset): Processor time in each period, in percent of one processor. No limit, if it is
-            left out.
-        cpu_time_limit (int | Unset): Processor time in all, in seconds. No limit, if it is left out.
-        memory_limit_bytes (int | Unset): Memory, in bytes. A process that wants more is killed. No limit, if it is left
-            out.
-        disk_limit_bytes (int | Unset): Disk space, in bytes. No limit, if it is left out.
+        cpu_period (int | Unset): The period over which `cpu_period_percent` is measured, in microseconds; without that
+            it has no effect. If it is left out, 100000.
+        cpu_period_percent (int | Unset): How much processor time the process may use in each period, in percent of one
+            processor: 50 is half of one, 200 is two. The process waits when it has used that.
+        cpu_time_limit (int | Unset): How much processor time the process may use in its whole life, in seconds. The
+            process is killed when it has used that.
+        memory_limit_bytes (int | Unset): How much memory the process may use, in bytes. A process that wants more is
+            killed, usually with exit code 137.
+        disk_limit_bytes (int | Unset): How much disk space the process may use, in bytes. Where a machine cannot
+            enforce it, the backend fails to start: it goes from `starting` to `terminated`.
     """
 
     cpu_period: int | Unset = UNSET

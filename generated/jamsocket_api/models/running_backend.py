@@ -23,11 +23,12 @@ class RunningBackend:
     Attributes:
         id (str): The backend's id.
         created_at (datetime.datetime): When it was scheduled.
-        service_name (str): The service it belongs to.
-        cluster_name (str): Where it runs.
-        account_name (str): The account it belongs to.
-        status (BackendInfoState): One state in a backend's history; it tells more than the public status.
-        key (None | str | Unset): The key it holds.
+        service_name (str): The service that it belongs to.
+        cluster_name (str): The cluster that it runs on.
+        account_name (str): The account that it belongs to.
+        status (BackendInfoState): A state of a backend, as its history has it: with more about its end than
+            `BackendState`, and the exit code instead of `exit_error`.
+        key (None | str | Unset): The key that it holds. Null if it was spawned without one.
     """
 
     id: str

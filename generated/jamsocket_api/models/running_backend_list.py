@@ -18,7 +18,7 @@ class RunningBackendList:
     """An account's running backends.
 
     Attributes:
-        running_backends (list[RunningBackend]): In no particular order.
+        running_backends (list[RunningBackend]): The backends, in no particular order.
     """
 
     running_backends: list[RunningBackend]

@@ -20,8 +20,8 @@ class ScheduledState:
     """A machine is chosen for the backend.
 
     Attributes:
-        status (Literal['scheduled']):
-        time (datetime.datetime): Since when.
+        status (Literal['scheduled']): Always `scheduled`.
+        time (datetime.datetime): Since when the backend is in this state.
     """
 
     status: Literal["scheduled"]

@@ -18,17 +18,19 @@ T = TypeVar("T", bound="ServiceInfo")
 
 @_attrs_define
 class ServiceInfo:
-    """A service.
+    """A service, with its environments.
 
     Attributes:
         name (str): The service's name.
-        account_name (str): The account it belongs to.
+        account_name (str): The account that it belongs to.
         created_at (datetime.datetime): When it was created.
-        image_name (str): The name under which its images are stored.
+        image_name (str): The name under which images of the service are uploaded, without a tag.
         environments (list[EnvironmentInfo]): Its environments; there is always at least one.
-        last_spawned_at (datetime.datetime | None | Unset): When a backend of it was spawned last.
-        last_image_upload_time (datetime.datetime | None | Unset): When an image was uploaded last.
-        last_image_digest (None | str | Unset): The digest of that image.
+        last_spawned_at (datetime.datetime | None | Unset): When a backend of it was last spawned. Null if there was
+            none.
+        last_image_upload_time (datetime.datetime | None | Unset): When an image was last uploaded. Null if there is
+            none.
+        last_image_digest (None | str | Unset): The digest of the image that was last uploaded. Null if there is none.
     """
 
     name: str

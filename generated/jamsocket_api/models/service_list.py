@@ -14,7 +14,7 @@ class ServiceList:
     """An account's services.
 
     Attributes:
-        services (list[str]): Their names.
+        services (list[str]): The services' names, in no particular order.
     """
 
     services: list[str]

@@ -16,15 +16,19 @@ T = TypeVar("T", bound="SpawnConfig")
 
 @_attrs_define
 class SpawnConfig:
-    """How a backend is started.
+    """How a backend is spawned. Everything is optional.
 
     Attributes:
-        tag (str | Unset): The image, by tag or digest. The newest with the environment's tag, if it is left out.
-        cluster (str | Unset): Where to run it. The environment's cluster, if it is left out.
-        lifetime_limit_seconds (int | Unset): How long it may live, in seconds from its spawning. Without a limit, if it
-            is left out.
-        max_idle_seconds (int | Unset): How long it may be without connections, in seconds. 300, if it is left out.
-        executable (ExecutableConfig | Unset): How a backend's process is run.
+        tag (str | Unset): The image to run, by tag or digest; of several images with this tag, the newest. If it is
+            left out, the environment's image.
+        cluster (str | Unset): The cluster to run on. If it is left out, the environment's cluster.
+        lifetime_limit_seconds (int | Unset): How long the backend may live, in seconds from its scheduling; then it is
+            ended softly, with the reason `swept`, at most about 5 seconds late. If it is left out, there is no limit.
+        max_idle_seconds (int | Unset): How long the backend may be without connections, in seconds; then it is ended
+            softly, with the reason `swept`, at most about 12 seconds late. An open WebSocket is a connection all the time,
+            any other request only until its response begins. The time counts from the scheduling, so a small value can end
+            a backend that is not ready yet. If it is left out, 300.
+        executable (ExecutableConfig | Unset): How a backend's process is run. Everything is optional.
     """
 
     tag: str | Unset = UNSET

@@ -17,11 +17,11 @@ T = TypeVar("T", bound="StartingState")
 
 @_attrs_define
 class StartingState:
-    """The process is being started.
+    """The process is being started. If that fails, `terminated` is next.
 
     Attributes:
-        status (Literal['starting']):
-        time (datetime.datetime): Since when.
+        status (Literal['starting']): Always `starting`.
+        time (datetime.datetime): Since when the backend is in this state.
     """
 
     status: Literal["starting"]

@@ -21,18 +21,20 @@ T = TypeVar("T", bound="TerminatedState")
 
 @_attrs_define
 class TerminatedState:
-    """The backend is gone. Reason and kind are left out if the process ended by itself, or never started.
+    """The backend is gone, and its key is free. This is the last state. `termination_reason` and `termination_kind` are
+    left out if nobody ended the backend: its process ended by itself, or was never started.
 
-    Attributes:
-        status (Literal['terminated']):
-        time (datetime.datetime): Since when.
-        termination_reason (TerminationReason | Unset): Why a backend ended. Swept: it was idle too long, or reached its
-            lifetime limit. External: someone asked for
-            it. Keyexpired: its machine could not renew the key. Lost: its machine is gone. Startuptimeout: it did not
-            answer in time. Internalerror: the platform failed.
-        termination_kind (TerminationKind | Unset): Whether the process was asked to end (soft) or killed (hard).
-        exit_error (bool | Unset): True if the process ended with an exit code other than 0. Left out if not, or if that
-            is unknown.
+        Attributes:
+            status (Literal['terminated']): Always `terminated`.
+            time (datetime.datetime): Since when the backend is in this state.
+            termination_reason (TerminationReason | Unset): Why a backend is ending, or ended. `swept`: it was idle for too
+                long, or reached its lifetime limit. `external`: somebody asked for it. `keyexpired`: its machine could not
+                renew the key. `lost`: its machine is gone. `startuptimeout`: it did not answer within 5 minutes.
+                `internalerror`: the platform failed.
+            termination_kind (TerminationKind | Unset): How a backend was ended. `soft`: its process was asked to end, even
+                if it had to be killed in the end. `hard`: its process was killed at once.
+            exit_error (bool | Unset): True if the process ended with an exit code other than 0, or by a signal. Left out,
+                or false, if the exit code was 0 or is not known.
     """
 
     status: Literal["terminated"]

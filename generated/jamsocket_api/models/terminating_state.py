@@ -20,15 +20,16 @@ T = TypeVar("T", bound="TerminatingState")
 
 @_attrs_define
 class TerminatingState:
-    """The process was asked to end, with SIGTERM; it has 30 seconds for that.
+    """The process was asked to end, with SIGTERM. If it has not ended after 30 seconds, it gets SIGKILL. The hosted
+    service always sends `termination_reason`; clients must survive its absence.
 
-    Attributes:
-        status (Literal['terminating']):
-        time (datetime.datetime): Since when.
-        termination_reason (TerminationReason | Unset): Why a backend ended. Swept: it was idle too long, or reached its
-            lifetime limit. External: someone asked for
-            it. Keyexpired: its machine could not renew the key. Lost: its machine is gone. Startuptimeout: it did not
-            answer in time. Internalerror: the platform failed.
+        Attributes:
+            status (Literal['terminating']): Always `terminating`.
+            time (datetime.datetime): Since when the backend is in this state.
+            termination_reason (TerminationReason | Unset): Why a backend is ending, or ended. `swept`: it was idle for too
+                long, or reached its lifetime limit. `external`: somebody asked for it. `keyexpired`: its machine could not
+                renew the key. `lost`: its machine is gone. `startuptimeout`: it did not answer within 5 minutes.
+                `internalerror`: the platform failed.
     """
 
     status: Literal["terminating"]

@@ -9,13 +9,10 @@ class TerminationReason(StrEnum):
     STARTUPTIMEOUT = "startuptimeout"
     SWEPT = "swept"
 
-    def __str__(self) -> str:
-        return str(self.value)
-
     @classmethod
     def _missing_(cls, value: object) -> "TerminationReason | None":
         if not isinstance(value, str):
             return None
         member = str.__new__(cls, value)
-        member._name_ = member._value_ = value
+        member._name_ = member._value_ = str(value)
         return member

@@ -10,10 +10,10 @@ T = TypeVar("T", bound="UseImageRequest")
 
 @_attrs_define
 class UseImageRequest:
-    """Which image to use.
+    """The image to use.
 
     Attributes:
-        image_tag (str): The image's tag, or its digest.
+        image_tag (str): The image's tag or digest.
     """
 
     image_tag: str

@@ -17,11 +17,12 @@ T = TypeVar("T", bound="WaitingState")
 
 @_attrs_define
 class WaitingState:
-    """The process runs, but does not answer HTTP yet; it has 5 minutes for that.
+    """The process runs, but does not answer HTTP on its port yet. If it does not within 5 minutes, it is killed, with the
+    reason `startuptimeout`.
 
-    Attributes:
-        status (Literal['waiting']):
-        time (datetime.datetime): Since when.
+        Attributes:
+            status (Literal['waiting']): Always `waiting`.
+            time (datetime.datetime): Since when the backend is in this state.
     """
 
     status: Literal["waiting"]

@@ -12,11 +12,12 @@ from ...types import Response
 def request_kwargs() -> dict[str, Any]:
     """Check the token
 
-    Tells which accounts the token may act for.
+    Tells whether the token is valid, and which accounts it may act for. The official development server does not
+    have this operation and answers 404.
 
     Returns:
-        What to pass to `httpx.Client.request` or `httpx.Client.stream`. Its `extensions` say `requires_security` if the
-        request needs the token.
+        What to pass to `httpx.Client.request` or `httpx.Client.stream`.
+        Its `extensions` have `requires_security`, as the request needs the token.
     """
 
     _kwargs: dict[str, Any] = {
@@ -29,7 +30,7 @@ def request_kwargs() -> dict[str, Any]:
 
 
 def _parse_response(response: httpx.Response) -> AuthInfo:
-    if response.status_code == 200:
+    if 200 <= response.status_code <= 200:
         response_200 = AuthInfo.from_dict(response.json())
 
         return response_200
@@ -52,11 +53,15 @@ def sync_detailed(
 ) -> Response[AuthInfo]:
     """Check the token
 
-    Tells which accounts the token may act for.
+    Tells whether the token is valid, and which accounts it may act for. The official development server does not
+    have this operation and answers 404.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     kwargs = request_kwargs()
@@ -70,11 +75,15 @@ def sync(
 ) -> AuthInfo:
     """Check the token
 
-    Tells which accounts the token may act for.
+    Tells whether the token is valid, and which accounts it may act for. The official development server does not
+    have this operation and answers 404.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     return sync_detailed(
@@ -88,11 +97,15 @@ async def asyncio_detailed(
 ) -> Response[AuthInfo]:
     """Check the token
 
-    Tells which accounts the token may act for.
+    Tells whether the token is valid, and which accounts it may act for. The official development server does not
+    have this operation and answers 404.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     kwargs = request_kwargs()
@@ -106,11 +119,15 @@ async def asyncio(
 ) -> AuthInfo:
     """Check the token
 
-    Tells which accounts the token may act for.
+    Tells whether the token is valid, and which accounts it may act for. The official development server does not
+    have this operation and answers 404.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     return (

@@ -1,14 +1,19 @@
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import httpx
 
+from ...client import AuthenticatedClient, Client
+from ...types import Response, UNSET
 from ... import errors
-from ...client import AuthenticatedClient
+
 from ...models.connect_request import ConnectRequest
 from ...models.connect_response import ConnectResponse
-from ...types import Response
+from ...models.error_response import ErrorResponse
+from typing import cast
+
+
 
 
 def request_kwargs(
@@ -17,40 +22,47 @@ def request_kwargs(
     environment: str,
     *,
     body: ConnectRequest,
+
 ) -> dict[str, Any]:
-    """Get a backend of one of the service's environments
+    """ Get a backend of one of a service's environments
 
-    As `connect`, for an environment such as `staging`. The same key in two environments means two backends. The
-    official development server does not know this path.
+    The same as `connect`, for an environment such as `staging`. Each environment has its own keys: one key in two
+    environments means two backends. The official development server has no environments and answers 404.
 
+    Args:
+        account (str):
+        service (str):
+        environment (str):
+        body (ConnectRequest): Which backend to get, for whom, and how to spawn it if there is none.
 
     Returns:
-        What to pass to `httpx.Client.request` or `httpx.Client.stream`. Its `extensions` say `requires_security` if the
-        request needs the token.
-    """
+        What to pass to `httpx.Client.request` or `httpx.Client.stream`.
+        Its `extensions` have `requires_security`, as the request needs the token.
+     """
 
     headers: dict[str, Any] = {}
 
+
+    
+
     _kwargs: dict[str, Any] = {
         "method": "post",
-        "url": "/v2/service/{account}/{service}/{environment}/connect".format(
-            account=quote(str(account), safe=""),
-            service=quote(str(service), safe=""),
-            environment=quote(str(environment), safe=""),
-        ),
+        "url": "/v2/service/{account}/{service}/{environment}/connect".format(account=quote(str(account), safe=""),service=quote(str(service), safe=""),environment=quote(str(environment), safe=""),),
         "extensions": {"requires_security": True},
     }
 
     _kwargs["json"] = body.to_dict()
 
-    headers["Content-Type"] = "application/json"
+
+headers["Content-Type"] = "application/json"
     _kwargs["headers"] = headers
     return _kwargs
 
-
 def _parse_response(response: httpx.Response) -> ConnectResponse:
-    if response.status_code == 200:
+    if 200 <= response.status_code <= 200:
         response_200 = ConnectResponse.from_dict(response.json())
+
+
 
         return response_200
 
@@ -73,27 +85,36 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: ConnectRequest,
+
 ) -> Response[ConnectResponse]:
-    """Get a backend of one of the service's environments
+    """ Get a backend of one of a service's environments
 
-    As `connect`, for an environment such as `staging`. The same key in two environments means two backends. The
-    official development server does not know this path.
+    The same as `connect`, for an environment such as `staging`. Each environment has its own keys: one key in two
+    environments means two backends. The official development server has no environments and answers 404.
 
+    Args:
+        account (str):
+        service (str):
+        environment (str):
+        body (ConnectRequest): Which backend to get, for whom, and how to spawn it if there is none.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
-    """
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
+     """
 
     kwargs = request_kwargs(
         account=account,
-        service=service,
-        environment=environment,
-        body=body,
+service=service,
+environment=environment,
+body=body,
+
     )
 
     return _build_response(client.get_httpx_client().request(**kwargs))
-
 
 def sync(
     account: str,
@@ -102,26 +123,35 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: ConnectRequest,
+
 ) -> ConnectResponse:
-    """Get a backend of one of the service's environments
+    """ Get a backend of one of a service's environments
 
-    As `connect`, for an environment such as `staging`. The same key in two environments means two backends. The
-    official development server does not know this path.
+    The same as `connect`, for an environment such as `staging`. Each environment has its own keys: one key in two
+    environments means two backends. The official development server has no environments and answers 404.
 
+    Args:
+        account (str):
+        service (str):
+        environment (str):
+        body (ConnectRequest): Which backend to get, for whom, and how to spawn it if there is none.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
-    """
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
+     """
 
     return sync_detailed(
         account=account,
-        service=service,
-        environment=environment,
-        client=client,
-        body=body,
-    ).parsed
+service=service,
+environment=environment,
+client=client,
+body=body,
 
+    ).parsed
 
 async def asyncio_detailed(
     account: str,
@@ -130,27 +160,36 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: ConnectRequest,
+
 ) -> Response[ConnectResponse]:
-    """Get a backend of one of the service's environments
+    """ Get a backend of one of a service's environments
 
-    As `connect`, for an environment such as `staging`. The same key in two environments means two backends. The
-    official development server does not know this path.
+    The same as `connect`, for an environment such as `staging`. Each environment has its own keys: one key in two
+    environments means two backends. The official development server has no environments and answers 404.
 
+    Args:
+        account (str):
+        service (str):
+        environment (str):
+        body (ConnectRequest): Which backend to get, for whom, and how to spawn it if there is none.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
-    """
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
+     """
 
     kwargs = request_kwargs(
         account=account,
-        service=service,
-        environment=environment,
-        body=body,
+service=service,
+environment=environment,
+body=body,
+
     )
 
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
-
 
 async def asyncio(
     account: str,
@@ -159,24 +198,32 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: ConnectRequest,
+
 ) -> ConnectResponse:
-    """Get a backend of one of the service's environments
+    """ Get a backend of one of a service's environments
 
-    As `connect`, for an environment such as `staging`. The same key in two environments means two backends. The
-    official development server does not know this path.
+    The same as `connect`, for an environment such as `staging`. Each environment has its own keys: one key in two
+    environments means two backends. The official development server has no environments and answers 404.
 
+    Args:
+        account (str):
+        service (str):
+        environment (str):
+        body (ConnectRequest): Which backend to get, for whom, and how to spawn it if there is none.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
-    """
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
-    return (
-        await asyncio_detailed(
-            account=account,
-            service=service,
-            environment=environment,
-            client=client,
-            body=body,
-        )
-    ).parsed
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
+     """
+
+    return (await asyncio_detailed(
+        account=account,
+service=service,
+environment=environment,
+client=client,
+body=body,
+
+    )).parsed

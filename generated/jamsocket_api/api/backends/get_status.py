@@ -20,15 +20,16 @@ from ...types import Response
 def request_kwargs(
     backend_id: str,
 ) -> dict[str, Any]:
-    """The present state of a backend
+    """Get the present state of a backend
 
-    Needs no token, so that browsers can ask; it may be called from any origin. The hosted service answers for
-    ended backends too; the official development server forgets them and answers 404.
+    Needs no token and may be called from pages of any origin. Also answers for backends that are terminated,
+    except on the official development server, which forgets them at once and answers 404.
 
+    Args:
+        backend_id (str):
 
     Returns:
-        What to pass to `httpx.Client.request` or `httpx.Client.stream`. Its `extensions` say `requires_security` if the
-        request needs the token.
+        What to pass to `httpx.Client.request` or `httpx.Client.stream`.
     """
 
     _kwargs: dict[str, Any] = {
@@ -53,7 +54,7 @@ def _parse_response(
     | TerminatingState
     | WaitingState
 ):
-    if response.status_code == 200:
+    if 200 <= response.status_code <= 200:
 
         def _parse_response_200(
             data: object,
@@ -170,15 +171,20 @@ def sync_detailed(
     | TerminatingState
     | WaitingState
 ]:
-    """The present state of a backend
+    """Get the present state of a backend
 
-    Needs no token, so that browsers can ask; it may be called from any origin. The hosted service answers for
-    ended backends too; the official development server forgets them and answers 404.
+    Needs no token and may be called from pages of any origin. Also answers for backends that are terminated,
+    except on the official development server, which forgets them at once and answers 404.
 
+    Args:
+        backend_id (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     kwargs = request_kwargs(
@@ -202,15 +208,20 @@ def sync(
     | TerminatingState
     | WaitingState
 ):
-    """The present state of a backend
+    """Get the present state of a backend
 
-    Needs no token, so that browsers can ask; it may be called from any origin. The hosted service answers for
-    ended backends too; the official development server forgets them and answers 404.
+    Needs no token and may be called from pages of any origin. Also answers for backends that are terminated,
+    except on the official development server, which forgets them at once and answers 404.
 
+    Args:
+        backend_id (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     return sync_detailed(
@@ -233,15 +244,20 @@ async def asyncio_detailed(
     | TerminatingState
     | WaitingState
 ]:
-    """The present state of a backend
+    """Get the present state of a backend
 
-    Needs no token, so that browsers can ask; it may be called from any origin. The hosted service answers for
-    ended backends too; the official development server forgets them and answers 404.
+    Needs no token and may be called from pages of any origin. Also answers for backends that are terminated,
+    except on the official development server, which forgets them at once and answers 404.
 
+    Args:
+        backend_id (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     kwargs = request_kwargs(
@@ -265,15 +281,20 @@ async def asyncio(
     | TerminatingState
     | WaitingState
 ):
-    """The present state of a backend
+    """Get the present state of a backend
 
-    Needs no token, so that browsers can ask; it may be called from any origin. The hosted service answers for
-    ended backends too; the official development server forgets them and answers 404.
+    Needs no token and may be called from pages of any origin. Also answers for backends that are terminated,
+    except on the official development server, which forgets them at once and answers 404.
 
+    Args:
+        backend_id (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     return (

@@ -5,15 +5,18 @@ from urllib.parse import quote
 def request_kwargs(
     backend_id: str,
 ) -> dict[str, Any]:
-    """What a backend writes, as server-sent events
+    """Follow what a backend writes, as server-sent events
 
-    Each event's data is one line of the process's standard output or standard error, as it was written. The
-    stream ends with the backend. The official development server does not know this path.
+    The data of each event is one line of the process's standard output or standard error, as it was written:
+    plain text, not JSON. Lines of both come in the order in which they were written. The stream ends with the
+    backend. The official development server does not have this operation and answers 404.
 
+    Args:
+        backend_id (str):
 
     Returns:
-        What to pass to `httpx.Client.request` or `httpx.Client.stream`. Its `extensions` say `requires_security` if the
-        request needs the token.
+        What to pass to `httpx.Client.request` or `httpx.Client.stream`.
+        Its `extensions` have `requires_security`, as the request needs the token.
     """
 
     _kwargs: dict[str, Any] = {

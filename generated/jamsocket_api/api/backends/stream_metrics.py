@@ -5,15 +5,18 @@ from urllib.parse import quote
 def request_kwargs(
     backend_id: str,
 ) -> dict[str, Any]:
-    """A backend's use of processor and memory, as server-sent events
+    """Follow what a backend uses, as server-sent events
 
-    Each event's data is a `BackendMetrics` as JSON; one comes about every ten seconds. The official development
-    server does not know this path.
+    The data of each event is a `BackendMetrics` as JSON. One comes about every 10 seconds; its processor times
+    are those since the one before. The stream ends with the backend. The official development server does not
+    have this operation and answers 404.
 
+    Args:
+        backend_id (str):
 
     Returns:
-        What to pass to `httpx.Client.request` or `httpx.Client.stream`. Its `extensions` say `requires_security` if the
-        request needs the token.
+        What to pass to `httpx.Client.request` or `httpx.Client.stream`.
+        Its `extensions` have `requires_security`, as the request needs the token.
     """
 
     _kwargs: dict[str, Any] = {

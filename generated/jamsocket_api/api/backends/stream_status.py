@@ -9,19 +9,24 @@ def request_kwargs(
     *,
     last_event_id: str | Unset = UNSET,
 ) -> dict[str, Any]:
-    """The states of a backend, past and future, as server-sent events
+    """Follow the states of a backend, as server-sent events
 
-    Needs no token; it may be called from any origin. Every connection begins with all states that the backend
-    has had. Each event is one line `data:` with a `BackendState` as JSON, then an empty line; some servers add
-    an `id:` or send comments to keep the connection open.
+    Needs no token and may be called from pages of any origin. The data of each event is a `BackendState` as JSON.
+    Every connection begins with all states that the backend has had, in order, and goes on with new ones as they
+    come; a client that connects again leaves out those that it has seen.
 
-    The stream is over after `terminated`, but a server may leave the connection open. For an id that they do not
-    know, some servers answer 404 and others 200 and silence: ask for the status then.
+    `terminated` is the last event. Some servers then close the connection, others leave it open. If a server
+    gives its events an `id:`, the header `Last-Event-ID` makes it begin after that event.
 
+    For an id that it does not know, a server answers 404, or 200 and then no event: if nothing comes for a few
+    seconds, ask `get_status`.
+
+    Args:
+        backend_id (str):
+        last_event_id (str | Unset):
 
     Returns:
-        What to pass to `httpx.Client.request` or `httpx.Client.stream`. Its `extensions` say `requires_security` if the
-        request needs the token.
+        What to pass to `httpx.Client.request` or `httpx.Client.stream`.
     """
 
     headers: dict[str, Any] = {}

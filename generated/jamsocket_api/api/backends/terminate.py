@@ -1,52 +1,71 @@
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import httpx
 
+from ...client import AuthenticatedClient, Client
+from ...types import Response, UNSET
 from ... import errors
-from ...client import AuthenticatedClient
+
 from ...models.acknowledgement import Acknowledgement
+from ...models.error_response import ErrorResponse
 from ...models.terminate_request import TerminateRequest
-from ...types import Response
+from ...types import UNSET, Unset
+from typing import cast
+
+
 
 
 def request_kwargs(
     backend_id: str,
     *,
-    body: TerminateRequest,
+    body: TerminateRequest | Unset = UNSET,
+
 ) -> dict[str, Any]:
-    """End a backend
+    """ End a backend
 
-    Softly (SIGTERM, then SIGKILL 30 seconds later) or hard (SIGKILL at once). The answer comes when the request
-    is accepted, not when the backend is gone. A hard request may follow a soft one. An empty body means `{}`.
+    Softly by default: the process gets SIGTERM and is `terminating`; if it still runs after 30 seconds, it gets
+    SIGKILL. With `hard` it gets SIGKILL at once and is `hard-terminating`; that is possible after a soft request
+    too. The answer comes when the request is accepted: the backend is gone, and its key free, when it is
+    `terminated`.
 
+    Repeating the request does no harm. The body may be `{}` or empty.
+
+    Args:
+        backend_id (str):
+        body (TerminateRequest | Unset): How to end a backend.
 
     Returns:
-        What to pass to `httpx.Client.request` or `httpx.Client.stream`. Its `extensions` say `requires_security` if the
-        request needs the token.
-    """
+        What to pass to `httpx.Client.request` or `httpx.Client.stream`.
+        Its `extensions` have `requires_security`, as the request needs the token.
+     """
 
     headers: dict[str, Any] = {}
 
+
+    
+
     _kwargs: dict[str, Any] = {
         "method": "post",
-        "url": "/v2/backend/{backend_id}/terminate".format(
-            backend_id=quote(str(backend_id), safe=""),
-        ),
+        "url": "/v2/backend/{backend_id}/terminate".format(backend_id=quote(str(backend_id), safe=""),),
         "extensions": {"requires_security": True},
     }
 
-    _kwargs["json"] = body.to_dict()
+    
+    if not isinstance(body, Unset):
+        _kwargs["json"] = body.to_dict()
 
-    headers["Content-Type"] = "application/json"
+
+if not isinstance(body, Unset): headers["Content-Type"] = "application/json"
     _kwargs["headers"] = headers
     return _kwargs
 
-
 def _parse_response(response: httpx.Response) -> Acknowledgement:
-    if response.status_code == 200:
+    if 200 <= response.status_code <= 200:
         response_200 = Acknowledgement.from_dict(response.json())
+
+
 
         return response_200
 
@@ -66,97 +85,140 @@ def sync_detailed(
     backend_id: str,
     *,
     client: AuthenticatedClient,
-    body: TerminateRequest,
+    body: TerminateRequest | Unset = UNSET,
+
 ) -> Response[Acknowledgement]:
-    """End a backend
+    """ End a backend
 
-    Softly (SIGTERM, then SIGKILL 30 seconds later) or hard (SIGKILL at once). The answer comes when the request
-    is accepted, not when the backend is gone. A hard request may follow a soft one. An empty body means `{}`.
+    Softly by default: the process gets SIGTERM and is `terminating`; if it still runs after 30 seconds, it gets
+    SIGKILL. With `hard` it gets SIGKILL at once and is `hard-terminating`; that is possible after a soft request
+    too. The answer comes when the request is accepted: the backend is gone, and its key free, when it is
+    `terminated`.
 
+    Repeating the request does no harm. The body may be `{}` or empty.
+
+    Args:
+        backend_id (str):
+        body (TerminateRequest | Unset): How to end a backend.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
-    """
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
+     """
 
     kwargs = request_kwargs(
         backend_id=backend_id,
-        body=body,
+body=body,
+
     )
 
     return _build_response(client.get_httpx_client().request(**kwargs))
-
 
 def sync(
     backend_id: str,
     *,
     client: AuthenticatedClient,
-    body: TerminateRequest,
+    body: TerminateRequest | Unset = UNSET,
+
 ) -> Acknowledgement:
-    """End a backend
+    """ End a backend
 
-    Softly (SIGTERM, then SIGKILL 30 seconds later) or hard (SIGKILL at once). The answer comes when the request
-    is accepted, not when the backend is gone. A hard request may follow a soft one. An empty body means `{}`.
+    Softly by default: the process gets SIGTERM and is `terminating`; if it still runs after 30 seconds, it gets
+    SIGKILL. With `hard` it gets SIGKILL at once and is `hard-terminating`; that is possible after a soft request
+    too. The answer comes when the request is accepted: the backend is gone, and its key free, when it is
+    `terminated`.
 
+    Repeating the request does no harm. The body may be `{}` or empty.
+
+    Args:
+        backend_id (str):
+        body (TerminateRequest | Unset): How to end a backend.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
-    """
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
+     """
 
     return sync_detailed(
         backend_id=backend_id,
-        client=client,
-        body=body,
-    ).parsed
+client=client,
+body=body,
 
+    ).parsed
 
 async def asyncio_detailed(
     backend_id: str,
     *,
     client: AuthenticatedClient,
-    body: TerminateRequest,
+    body: TerminateRequest | Unset = UNSET,
+
 ) -> Response[Acknowledgement]:
-    """End a backend
+    """ End a backend
 
-    Softly (SIGTERM, then SIGKILL 30 seconds later) or hard (SIGKILL at once). The answer comes when the request
-    is accepted, not when the backend is gone. A hard request may follow a soft one. An empty body means `{}`.
+    Softly by default: the process gets SIGTERM and is `terminating`; if it still runs after 30 seconds, it gets
+    SIGKILL. With `hard` it gets SIGKILL at once and is `hard-terminating`; that is possible after a soft request
+    too. The answer comes when the request is accepted: the backend is gone, and its key free, when it is
+    `terminated`.
 
+    Repeating the request does no harm. The body may be `{}` or empty.
+
+    Args:
+        backend_id (str):
+        body (TerminateRequest | Unset): How to end a backend.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
-    """
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
+     """
 
     kwargs = request_kwargs(
         backend_id=backend_id,
-        body=body,
+body=body,
+
     )
 
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
-
 
 async def asyncio(
     backend_id: str,
     *,
     client: AuthenticatedClient,
-    body: TerminateRequest,
+    body: TerminateRequest | Unset = UNSET,
+
 ) -> Acknowledgement:
-    """End a backend
+    """ End a backend
 
-    Softly (SIGTERM, then SIGKILL 30 seconds later) or hard (SIGKILL at once). The answer comes when the request
-    is accepted, not when the backend is gone. A hard request may follow a soft one. An empty body means `{}`.
+    Softly by default: the process gets SIGTERM and is `terminating`; if it still runs after 30 seconds, it gets
+    SIGKILL. With `hard` it gets SIGKILL at once and is `hard-terminating`; that is possible after a soft request
+    too. The answer comes when the request is accepted: the backend is gone, and its key free, when it is
+    `terminated`.
 
+    Repeating the request does no harm. The body may be `{}` or empty.
+
+    Args:
+        backend_id (str):
+        body (TerminateRequest | Unset): How to end a backend.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
-    """
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
-    return (
-        await asyncio_detailed(
-            backend_id=backend_id,
-            client=client,
-            body=body,
-        )
-    ).parsed
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
+     """
+
+    return (await asyncio_detailed(
+        backend_id=backend_id,
+client=client,
+body=body,
+
+    )).parsed

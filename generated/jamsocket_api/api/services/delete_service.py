@@ -16,11 +16,16 @@ def request_kwargs(
 ) -> dict[str, Any]:
     """Delete a service
 
-    Its environments and images go with it. The request has no body.
+    Its environments go with it, and this cannot be undone. The request has no body. The official development
+    server does not have this operation and answers 404.
+
+    Args:
+        account (str):
+        service (str):
 
     Returns:
-        What to pass to `httpx.Client.request` or `httpx.Client.stream`. Its `extensions` say `requires_security` if the
-        request needs the token.
+        What to pass to `httpx.Client.request` or `httpx.Client.stream`.
+        Its `extensions` have `requires_security`, as the request needs the token.
     """
 
     _kwargs: dict[str, Any] = {
@@ -36,7 +41,7 @@ def request_kwargs(
 
 
 def _parse_response(response: httpx.Response) -> Acknowledgement:
-    if response.status_code == 200:
+    if 200 <= response.status_code <= 200:
         response_200 = Acknowledgement.from_dict(response.json())
 
         return response_200
@@ -61,11 +66,19 @@ def sync_detailed(
 ) -> Response[Acknowledgement]:
     """Delete a service
 
-    Its environments and images go with it. The request has no body.
+    Its environments go with it, and this cannot be undone. The request has no body. The official development
+    server does not have this operation and answers 404.
+
+    Args:
+        account (str):
+        service (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     kwargs = request_kwargs(
@@ -84,11 +97,19 @@ def sync(
 ) -> Acknowledgement:
     """Delete a service
 
-    Its environments and images go with it. The request has no body.
+    Its environments go with it, and this cannot be undone. The request has no body. The official development
+    server does not have this operation and answers 404.
+
+    Args:
+        account (str):
+        service (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     return sync_detailed(
@@ -106,11 +127,19 @@ async def asyncio_detailed(
 ) -> Response[Acknowledgement]:
     """Delete a service
 
-    Its environments and images go with it. The request has no body.
+    Its environments go with it, and this cannot be undone. The request has no body. The official development
+    server does not have this operation and answers 404.
+
+    Args:
+        account (str):
+        service (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     kwargs = request_kwargs(
@@ -129,11 +158,19 @@ async def asyncio(
 ) -> Acknowledgement:
     """Delete a service
 
-    Its environments and images go with it. The request has no body.
+    Its environments go with it, and this cannot be undone. The request has no body. The official development
+    server does not have this operation and answers 404.
+
+    Args:
+        account (str):
+        service (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     return (

@@ -14,13 +14,17 @@ def request_kwargs(
     account: str,
     service: str,
 ) -> dict[str, Any]:
-    """The images of a service
+    """List a service's newest images
 
-    The 50 newest. The official development server does not know this path.
+    At most 50, the newest first. The official development server does not have this operation and answers 404.
+
+    Args:
+        account (str):
+        service (str):
 
     Returns:
-        What to pass to `httpx.Client.request` or `httpx.Client.stream`. Its `extensions` say `requires_security` if the
-        request needs the token.
+        What to pass to `httpx.Client.request` or `httpx.Client.stream`.
+        Its `extensions` have `requires_security`, as the request needs the token.
     """
 
     _kwargs: dict[str, Any] = {
@@ -36,7 +40,7 @@ def request_kwargs(
 
 
 def _parse_response(response: httpx.Response) -> ImageList:
-    if response.status_code == 200:
+    if 200 <= response.status_code <= 200:
         response_200 = ImageList.from_dict(response.json())
 
         return response_200
@@ -59,13 +63,20 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[ImageList]:
-    """The images of a service
+    """List a service's newest images
 
-    The 50 newest. The official development server does not know this path.
+    At most 50, the newest first. The official development server does not have this operation and answers 404.
+
+    Args:
+        account (str):
+        service (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     kwargs = request_kwargs(
@@ -82,13 +93,20 @@ def sync(
     *,
     client: AuthenticatedClient,
 ) -> ImageList:
-    """The images of a service
+    """List a service's newest images
 
-    The 50 newest. The official development server does not know this path.
+    At most 50, the newest first. The official development server does not have this operation and answers 404.
+
+    Args:
+        account (str):
+        service (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     return sync_detailed(
@@ -104,13 +122,20 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[ImageList]:
-    """The images of a service
+    """List a service's newest images
 
-    The 50 newest. The official development server does not know this path.
+    At most 50, the newest first. The official development server does not have this operation and answers 404.
+
+    Args:
+        account (str):
+        service (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     kwargs = request_kwargs(
@@ -127,13 +152,20 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
 ) -> ImageList:
-    """The images of a service
+    """List a service's newest images
 
-    The 50 newest. The official development server does not know this path.
+    At most 50, the newest first. The official development server does not have this operation and answers 404.
+
+    Args:
+        account (str):
+        service (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     return (

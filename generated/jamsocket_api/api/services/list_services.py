@@ -13,13 +13,17 @@ from ...types import Response
 def request_kwargs(
     account: str,
 ) -> dict[str, Any]:
-    """The names of the account's services
+    """List the names of an account's services
 
-    All of them, in no particular order. The official development server does not know this path.
+    All of them, in no particular order. The official development server does not have this operation and answers
+    404.
+
+    Args:
+        account (str):
 
     Returns:
-        What to pass to `httpx.Client.request` or `httpx.Client.stream`. Its `extensions` say `requires_security` if the
-        request needs the token.
+        What to pass to `httpx.Client.request` or `httpx.Client.stream`.
+        Its `extensions` have `requires_security`, as the request needs the token.
     """
 
     _kwargs: dict[str, Any] = {
@@ -34,7 +38,7 @@ def request_kwargs(
 
 
 def _parse_response(response: httpx.Response) -> ServiceList:
-    if response.status_code == 200:
+    if 200 <= response.status_code <= 200:
         response_200 = ServiceList.from_dict(response.json())
 
         return response_200
@@ -56,13 +60,20 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[ServiceList]:
-    """The names of the account's services
+    """List the names of an account's services
 
-    All of them, in no particular order. The official development server does not know this path.
+    All of them, in no particular order. The official development server does not have this operation and answers
+    404.
+
+    Args:
+        account (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     kwargs = request_kwargs(
@@ -77,13 +88,20 @@ def sync(
     *,
     client: AuthenticatedClient,
 ) -> ServiceList:
-    """The names of the account's services
+    """List the names of an account's services
 
-    All of them, in no particular order. The official development server does not know this path.
+    All of them, in no particular order. The official development server does not have this operation and answers
+    404.
+
+    Args:
+        account (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     return sync_detailed(
@@ -97,13 +115,20 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[ServiceList]:
-    """The names of the account's services
+    """List the names of an account's services
 
-    All of them, in no particular order. The official development server does not know this path.
+    All of them, in no particular order. The official development server does not have this operation and answers
+    404.
+
+    Args:
+        account (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     kwargs = request_kwargs(
@@ -118,13 +143,20 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
 ) -> ServiceList:
-    """The names of the account's services
+    """List the names of an account's services
 
-    All of them, in no particular order. The official development server does not know this path.
+    All of them, in no particular order. The official development server does not have this operation and answers
+    404.
+
+    Args:
+        account (str):
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
     """
 
     return (

@@ -1,14 +1,19 @@
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import httpx
 
+from ...client import AuthenticatedClient, Client
+from ...types import Response, UNSET
 from ... import errors
-from ...client import AuthenticatedClient
+
 from ...models.acknowledgement import Acknowledgement
+from ...models.error_response import ErrorResponse
 from ...models.use_image_request import UseImageRequest
-from ...types import Response
+from typing import cast
+
+
 
 
 def request_kwargs(
@@ -17,38 +22,47 @@ def request_kwargs(
     environment: str,
     *,
     body: UseImageRequest,
-) -> dict[str, Any]:
-    """Choose the image of one of the service's environments
 
-    As `use_image`, for an environment such as `staging`.
+) -> dict[str, Any]:
+    """ Choose the image of one of a service's environments
+
+    The same as `use_image`, for an environment such as `staging`. The official development server does not have
+    this operation and answers 404.
+
+    Args:
+        account (str):
+        service (str):
+        environment (str):
+        body (UseImageRequest): The image to use.
 
     Returns:
-        What to pass to `httpx.Client.request` or `httpx.Client.stream`. Its `extensions` say `requires_security` if the
-        request needs the token.
-    """
+        What to pass to `httpx.Client.request` or `httpx.Client.stream`.
+        Its `extensions` have `requires_security`, as the request needs the token.
+     """
 
     headers: dict[str, Any] = {}
 
+
+    
+
     _kwargs: dict[str, Any] = {
         "method": "post",
-        "url": "/v2/service/{account}/{service}/{environment}/update".format(
-            account=quote(str(account), safe=""),
-            service=quote(str(service), safe=""),
-            environment=quote(str(environment), safe=""),
-        ),
+        "url": "/v2/service/{account}/{service}/{environment}/update".format(account=quote(str(account), safe=""),service=quote(str(service), safe=""),environment=quote(str(environment), safe=""),),
         "extensions": {"requires_security": True},
     }
 
     _kwargs["json"] = body.to_dict()
 
-    headers["Content-Type"] = "application/json"
+
+headers["Content-Type"] = "application/json"
     _kwargs["headers"] = headers
     return _kwargs
 
-
 def _parse_response(response: httpx.Response) -> Acknowledgement:
-    if response.status_code == 200:
+    if 200 <= response.status_code <= 200:
         response_200 = Acknowledgement.from_dict(response.json())
+
+
 
         return response_200
 
@@ -71,25 +85,36 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: UseImageRequest,
-) -> Response[Acknowledgement]:
-    """Choose the image of one of the service's environments
 
-    As `use_image`, for an environment such as `staging`.
+) -> Response[Acknowledgement]:
+    """ Choose the image of one of a service's environments
+
+    The same as `use_image`, for an environment such as `staging`. The official development server does not have
+    this operation and answers 404.
+
+    Args:
+        account (str):
+        service (str):
+        environment (str):
+        body (UseImageRequest): The image to use.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
-    """
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
+     """
 
     kwargs = request_kwargs(
         account=account,
-        service=service,
-        environment=environment,
-        body=body,
+service=service,
+environment=environment,
+body=body,
+
     )
 
     return _build_response(client.get_httpx_client().request(**kwargs))
-
 
 def sync(
     account: str,
@@ -98,24 +123,35 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: UseImageRequest,
-) -> Acknowledgement:
-    """Choose the image of one of the service's environments
 
-    As `use_image`, for an environment such as `staging`.
+) -> Acknowledgement:
+    """ Choose the image of one of a service's environments
+
+    The same as `use_image`, for an environment such as `staging`. The official development server does not have
+    this operation and answers 404.
+
+    Args:
+        account (str):
+        service (str):
+        environment (str):
+        body (UseImageRequest): The image to use.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
-    """
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
+     """
 
     return sync_detailed(
         account=account,
-        service=service,
-        environment=environment,
-        client=client,
-        body=body,
-    ).parsed
+service=service,
+environment=environment,
+client=client,
+body=body,
 
+    ).parsed
 
 async def asyncio_detailed(
     account: str,
@@ -124,25 +160,36 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: UseImageRequest,
-) -> Response[Acknowledgement]:
-    """Choose the image of one of the service's environments
 
-    As `use_image`, for an environment such as `staging`.
+) -> Response[Acknowledgement]:
+    """ Choose the image of one of a service's environments
+
+    The same as `use_image`, for an environment such as `staging`. The official development server does not have
+    this operation and answers 404.
+
+    Args:
+        account (str):
+        service (str):
+        environment (str):
+        body (UseImageRequest): The image to use.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
-    """
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
+
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
+     """
 
     kwargs = request_kwargs(
         account=account,
-        service=service,
-        environment=environment,
-        body=body,
+service=service,
+environment=environment,
+body=body,
+
     )
 
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
-
 
 async def asyncio(
     account: str,
@@ -151,22 +198,32 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: UseImageRequest,
-) -> Acknowledgement:
-    """Choose the image of one of the service's environments
 
-    As `use_image`, for an environment such as `staging`.
+) -> Acknowledgement:
+    """ Choose the image of one of a service's environments
+
+    The same as `use_image`, for an environment such as `staging`. The official development server does not have
+    this operation and answers 404.
+
+    Args:
+        account (str):
+        service (str):
+        environment (str):
+        body (UseImageRequest): The image to use.
 
     Raises:
-        errors.UnexpectedStatus: If the answer is not a success. (The client of `Jamsocket.api` raises `HTTPError` before.)
-        httpx.TimeoutException: If the request takes longer than Client.timeout.
-    """
+        errors.UnexpectedStatus: if the status is not a documented success.
+        httpx.HTTPError: if there is no answer, in time or at all.
+        ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
-    return (
-        await asyncio_detailed(
-            account=account,
-            service=service,
-            environment=environment,
-            client=client,
-            body=body,
-        )
-    ).parsed
+        The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
+     """
+
+    return (await asyncio_detailed(
+        account=account,
+service=service,
+environment=environment,
+client=client,
+body=body,
+
+    )).parsed
