@@ -38,7 +38,7 @@ from jamsocket import (
     TransportError,
 )
 from tests.support.clients import FakeClock, Maker
-from tests.support.fault_server import (
+from tests.support.faults import (
     Action,
     FaultServer,
     Script,

@@ -24,7 +24,7 @@ from jamsocket import (
     WaitTimeoutError,
 )
 from tests.support.clients import Maker
-from tests.support.fault_server import (
+from tests.support.faults import (
     LIFE,
     Action,
     FaultServer,

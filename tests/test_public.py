@@ -1,0 +1,133 @@
+"""The public surface: what is exported, that the two clients are twins, that every docstring tells enough."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import jamsocket
+from jamsocket import AsyncJamsocket, AsyncStatusStream, Jamsocket, StatusStream
+
+# (blocking, asyncio): why they differ.
+DIFFERENCES = {
+    "close": ("aclose", "closing awaits"),
+    "__enter__": ("__aenter__", "async with"),
+    "__exit__": ("__aexit__", "async with"),
+    "__iter__": ("__aiter__", "async for"),
+    "__next__": ("__anext__", "async for"),
+    "fail": ("fail", "for the client's use"),
+    "on_settled": ("on_settled", "for the client's use"),
+}
+ONLY_ASYNC = {"stop": "ends a stream without waiting, which the blocking close does anyway"}
+PARAMETERS = {
+    "http_client": "each takes the httpx client of its kind",
+    "on_status": "the asyncio client awaits what a callback returns",
+    "on_error": "the asyncio client awaits what a callback returns",
+    "self": "",
+}
+
+
+SPECIAL = {"__init__", *DIFFERENCES, *(twin for twin, _ in DIFFERENCES.values())}
+
+
+def members(cls: type) -> dict[str, Any]:
+    """The public methods and properties of a class, and the special ones that matter."""
+    return {name: value for name, value in vars(cls).items() if not name.startswith("_") or name in SPECIAL}
+
+
+def normalised(text: str | None) -> str:
+    text = (text or "").replace("AsyncJamsocket", "Jamsocket").replace("AsyncStatusStream", "StatusStream")
+    for asynchronous, blocking in (
+        (r"\(await (.*?)\)\.(status|service_name)", r"\1.\2"),
+        ("await ", ""),
+        ("async ", ""),
+        ("get_backend.asyncio", "get_backend.sync"),
+        ("on asyncio", "blocking"),
+    ):
+        text = re.sub(asynchronous, blocking, text)
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize(("blocking", "asynchronous"), [(Jamsocket, AsyncJamsocket), (StatusStream, AsyncStatusStream)])
+def test_the_clients_are_twins(blocking: type, asynchronous: type) -> None:
+    ours, theirs = members(blocking), members(asynchronous)
+    assert {DIFFERENCES.get(name, (name,))[0] for name in ours} == set(theirs) - set(ONLY_ASYNC)
+    for name, member in ours.items():
+        twin = theirs[DIFFERENCES.get(name, (name,))[0]]
+        if isinstance(member, property):
+            assert normalised(member.__doc__) == normalised(twin.__doc__)
+            continue
+        one, other = (
+            inspect.signature(getattr(member, "__func__", member)),
+            inspect.signature(getattr(twin, "__func__", twin)),
+        )
+        assert list(one.parameters) == list(other.parameters), name
+        for parameter, twin_parameter in zip(one.parameters.values(), other.parameters.values(), strict=True):
+            assert (parameter.kind, parameter.default) == (twin_parameter.kind, twin_parameter.default), (
+                name,
+                parameter,
+            )
+            if parameter.name not in PARAMETERS and blocking is Jamsocket:
+                assert parameter.annotation == twin_parameter.annotation, (name, parameter)
+        assert normalised(str(one.return_annotation)) == normalised(str(other.return_annotation)), name
+        if blocking is Jamsocket:
+            assert normalised(inspect.getdoc(member)) == normalised(inspect.getdoc(twin)), name
+
+
+@pytest.mark.parametrize("cls", [Jamsocket, AsyncJamsocket])
+def test_every_public_method_is_documented(cls: type) -> None:
+    for name, member in members(cls).items():
+        if name.startswith("__") or name in {"close", "aclose"}:
+            continue
+        doc = inspect.getdoc(member) or ""
+        assert "Example:" in doc, name
+        if not isinstance(member, property):
+            assert "Raises:" in doc, name
+            for parameter in inspect.signature(getattr(member, "__func__", member)).parameters.values():
+                if parameter.name not in {"self", "cls", "options"}:
+                    assert parameter.name in doc, (name, parameter.name)
+        assert len(doc.splitlines()[0]) < 120
+
+
+def test_all_that_is_exported_exists_and_is_sorted() -> None:
+    for name in jamsocket.__all__:
+        assert getattr(jamsocket, name) is not None
+    public = {
+        name
+        for name, value in vars(jamsocket).items()
+        if not name.startswith("_")
+        and not inspect.ismodule(value)
+        and getattr(value, "__module__", "").startswith(("jamsocket", "types"))
+    }
+    assert public <= set(jamsocket.__all__)
+
+
+def test_the_error_tree_is_the_one_in_the_docstring() -> None:
+    from jamsocket import errors
+
+    for name in re.findall(r"[├└]── (\w+)", errors.__doc__ or ""):
+        assert issubclass(getattr(jamsocket, name), jamsocket.JamsocketError)
+    assert issubclass(jamsocket.ConfigError, ValueError)
+    assert issubclass(jamsocket.RequestTimeoutError, TimeoutError)
+    assert issubclass(jamsocket.WaitTimeoutError, TimeoutError)
+
+
+def test_the_facade_does_not_import_hosting() -> None:
+    code = "import sys, jamsocket; print([m for m in sys.modules if 'hosting' in m or m in ('aiohttp', 'typer')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_pure_modules_do_no_io() -> None:
+    code = (
+        "import sys\n"
+        "import jamsocket.states, jamsocket.sse, jamsocket.retry, jamsocket.requests, jamsocket.status_stream\n"
+        "source = open(jamsocket.status_stream.__file__).read() + open(jamsocket.retry.__file__).read()\n"
+        "assert 'import time' not in source and 'import socket' not in source and 'import httpx' not in source\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

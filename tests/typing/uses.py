@@ -1,0 +1,158 @@
+"""A user's file, for mypy --strict and pyright strict: right uses must pass, each wrong use must be an error.
+
+A line that must be rejected ends with `# WRONG`.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never, assert_type
+
+import httpx
+
+from jamsocket import (
+    AsyncJamsocket,
+    BackendState,
+    ConnectDict,
+    ConnectRequest,
+    ConnectResponse,
+    HardTerminatingState,
+    Jamsocket,
+    LoadingState,
+    ReadyState,
+    ScheduledState,
+    SpawnConfig,
+    StartingState,
+    StatusStream,
+    TerminatedState,
+    TerminatingState,
+    TerminationReason,
+    UnknownState,
+    WaitingState,
+)
+
+# ── The constructor ──
+
+Jamsocket(account="acme", token="t", service="whiteboard")
+Jamsocket(account="acme", token="t", service="whiteboard", environment="staging", api_url="https://x")
+Jamsocket(dev=True)
+Jamsocket(dev=True, port=8081, timeout=3, max_retries=0, http_client=httpx.Client())
+AsyncJamsocket(dev=True, http_client=httpx.AsyncClient())
+Jamsocket.from_env()
+Jamsocket.from_env({"JAMSOCKET_DEV": "1"}, timeout=1)
+Jamsocket()  # WRONG
+Jamsocket(account="acme", service="whiteboard")  # WRONG
+Jamsocket(dev=True, token="t")  # WRONG
+Jamsocket(account="acme", token="t", service="whiteboard", port=1)  # WRONG
+Jamsocket(dev=True, http_client=httpx.AsyncClient())  # WRONG
+AsyncJamsocket(dev=True, http_client=httpx.Client())  # WRONG
+
+
+# ── connect ──
+
+
+def connect(jamsocket: Jamsocket) -> None:
+    assert_type(jamsocket.connect(), ConnectResponse)
+    jamsocket.connect(
+        key="my-key",
+        spawn={"lifetime_limit_seconds": 432_000, "executable": {"env": {"A": "b"}, "mount": True}},
+        user="my-user-id",
+        auth={"my_user_metadata": "bar", "list": [1, None, {"x": 1.5}]},
+    )
+    jamsocket.connect(spawn=SpawnConfig(max_idle_seconds=60))
+    jamsocket.connect(spawn=False, key=None)
+    jamsocket.connect(ConnectRequest(key="k"))
+    options: ConnectDict = {"key": "k", "spawn": {"executable": {"resource_limits": {"cpu_period_percent": 50}}}}
+    jamsocket.connect(options)
+    jamsocket.connect(**options)
+    roles: dict[str, str] = {"a": "b"}
+    jamsocket.connect(auth=roles)
+    jamsocket.connect("my-key")  # WRONG
+    jamsocket.connect(kye="my-key")  # WRONG
+    jamsocket.connect(key=5)  # WRONG
+    jamsocket.connect(spawn={"max_idle_second": 1})  # WRONG
+    jamsocket.connect(spawn={"executable": {"envs": {}}})  # WRONG
+    jamsocket.connect(spawn={"executable": {"env": {"A": 1}}})  # WRONG
+    jamsocket.connect(spawn={"executable": {"resource_limits": {"cpu": 1}}})  # WRONG
+    jamsocket.connect(spawn="yes")  # WRONG
+    jamsocket.connect(auth={"a": object()})  # WRONG
+    jamsocket.connect(auth=[1])  # WRONG
+    jamsocket.connect({"kye": "x"})  # WRONG
+    options = {"key": "k", "spwan": True}  # WRONG
+
+
+# ── States ──
+
+
+def by_class(state: BackendState) -> str:
+    match state:
+        case TerminatedState(termination_reason=reason):
+            assert_type(reason, TerminationReason | None)
+            return "over"
+        case TerminatingState() | HardTerminatingState():
+            return "leaving"
+        case ReadyState():
+            return "ready"
+        case ScheduledState() | LoadingState() | StartingState() | WaitingState():
+            return "coming"
+        case UnknownState(raw_status=word):
+            assert_type(word, str)
+            return word
+        case _:
+            assert_never(state)
+
+
+def by_status(state: BackendState) -> None:
+    if state.status == "terminated":
+        assert_type(state, TerminatedState)
+        assert_type(state.exit_error, bool | None)
+    elif state.status == "unknown":
+        assert_type(state, UnknownState)
+    elif state.status == "ready":
+        assert_type(state, ReadyState)
+        print(state.termination_reason)  # WRONG
+    if state.status == "redy":  # WRONG
+        pass
+
+
+def by_word(state: BackendState) -> None:
+    match state.status:
+        case "terminating" | "hard-terminating":
+            print(state.time)
+        case _:
+            pass
+
+
+# ── Streams and the rest ──
+
+
+def follow(jamsocket: Jamsocket, backend_id: str) -> None:
+    assert_type(jamsocket.status(backend_id), BackendState)
+    states = jamsocket.statuses(backend_id, stall_timeout=3)
+    assert_type(states, StatusStream)
+    with states:
+        for state in states:
+            assert_type(state, BackendState)
+    unsubscribe = jamsocket.status_stream(backend_id, print, on_error=print)
+    assert_type(unsubscribe(), None)
+    assert_type(jamsocket.wait_until_ready(backend_id, timeout=None), ReadyState)
+    assert_type(jamsocket.terminate(backend_id, hard=True), None)
+    jamsocket.status(5)  # WRONG
+    jamsocket.terminate(backend_id, True)  # WRONG
+    jamsocket.status_stream(backend_id)  # WRONG
+
+
+async def follow_async(jamsocket: AsyncJamsocket, backend_id: str) -> None:
+    async def on_status(state: BackendState) -> None:
+        print(state)
+
+    assert_type(await jamsocket.connect(), ConnectResponse)
+    assert_type(await jamsocket.status(backend_id), BackendState)
+    async with jamsocket.statuses(backend_id) as states:
+        async for state in states:
+            assert_type(state, BackendState)
+    unsubscribe = await jamsocket.status_stream(backend_id, on_status)
+    unsubscribe()
+    await jamsocket.status_stream(backend_id, print)
+    assert_type(await jamsocket.wait_until_ready(backend_id), ReadyState)
+    await jamsocket.connect(kye="x")  # WRONG
+    print([*jamsocket.statuses(backend_id)])  # WRONG
