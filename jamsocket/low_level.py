@@ -6,16 +6,18 @@ one whose requests take the same way as the facade's: authenticated, tried again
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+
 import httpx
 from jamsocket_api import AuthenticatedClient
 
 from .config import Config
-from .errors import http_error
+from .errors import HTTPError, http_error
 from .messages import Answer, Request
 from .session import AsyncSession, Session
+from .transport import AsyncStreamConnection, StreamConnection
 
-# httpx decodes and measures the body anew.
-_HOP_HEADERS = {"content-encoding", "content-length", "transfer-encoding", "connection"}
+_OF_THE_CODED_BODY = {"content-encoding", "content-length", "transfer-encoding"}
 
 
 class ApiTransport(httpx.BaseTransport):
@@ -25,9 +27,16 @@ class ApiTransport(httpx.BaseTransport):
         self._session = session
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        ours = _request(request, request.read())
-        answer = self._session.send(ours, _timeout(request, self._session.options.timeout))
-        return _response(answer, self._session.clock.time_of_day())
+        ours, timeout = _request(request, request.read()), _read_timeout(request)
+        now = self._session.clock.time_of_day
+        if not _wants_stream(ours):
+            return _response(self._session.send(ours, timeout or self._session.options.timeout), now())
+        head, connection = self._session.open_stream(ours, timeout)
+        try:
+            return _response(head, now(), _Body(connection))
+        except HTTPError:
+            connection.close()
+            raise
 
 
 class AsyncApiTransport(httpx.AsyncBaseTransport):
@@ -37,16 +46,53 @@ class AsyncApiTransport(httpx.AsyncBaseTransport):
         self._session = session
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        ours = _request(request, await request.aread())
-        answer = await self._session.send(ours, _timeout(request, self._session.options.timeout))
-        return _response(answer, self._session.clock.time_of_day())
+        ours, timeout = _request(request, await request.aread()), _read_timeout(request)
+        now = self._session.clock.time_of_day
+        if not _wants_stream(ours):
+            return _response(await self._session.send(ours, timeout or self._session.options.timeout), now())
+        head, connection = await self._session.open_stream(ours, timeout)
+        try:
+            return _response(head, now(), _AsyncBody(connection))
+        except HTTPError:
+            await connection.aclose()
+            raise
+
+
+class _Body(httpx.SyncByteStream):
+    """The body of an event stream."""
+
+    def __init__(self, connection: StreamConnection) -> None:
+        self._connection = connection
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (chunk := self._connection.read()) is not None:
+            yield chunk
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class _AsyncBody(httpx.AsyncByteStream):
+    """The body of an event stream."""
+
+    def __init__(self, connection: AsyncStreamConnection) -> None:
+        self._connection = connection
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (chunk := await self._connection.read()) is not None:
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._connection.aclose()
 
 
 def api_client(session: Session) -> AuthenticatedClient:
     """The generated client for the blocking functions of `jamsocket_api`."""
     client = _client(session.config)
     transport = ApiTransport(session)
-    return client.set_httpx_client(httpx.Client(base_url=session.config.api_url, transport=transport, trust_env=False))
+    return client.set_httpx_client(
+        httpx.Client(base_url=session.config.api_url, transport=transport, trust_env=False, timeout=None)
+    )
 
 
 def async_api_client(session: AsyncSession) -> AuthenticatedClient:
@@ -54,7 +100,7 @@ def async_api_client(session: AsyncSession) -> AuthenticatedClient:
     client = _client(session.config)
     transport = AsyncApiTransport(session)
     return client.set_async_httpx_client(
-        httpx.AsyncClient(base_url=session.config.api_url, transport=transport, trust_env=False)
+        httpx.AsyncClient(base_url=session.config.api_url, transport=transport, trust_env=False, timeout=None)
     )
 
 
@@ -64,24 +110,31 @@ def _client(config: Config) -> AuthenticatedClient:
 
 
 def _request(request: httpx.Request, content: bytes) -> Request:
-    content_type = request.headers.get("content-type")
+    passed_on = ("content-type", "accept", "last-event-id")
     return Request(
         method=request.method,
         url=str(request.url),
         content=content,
-        headers={"Content-Type": content_type} if content_type else {},
+        headers={name: request.headers[name] for name in passed_on if name in request.headers},
         needs_token=bool(request.extensions.get("requires_security")),
         idempotent=request.method in {"GET", "HEAD"},
     )
 
 
-def _timeout(request: httpx.Request, default: float) -> float:
-    given = request.extensions.get("timeout", {}).get("read")
-    return float(given) if given else default
+def _wants_stream(request: Request) -> bool:
+    return request.headers.get("accept") == "text/event-stream"
 
 
-def _response(answer: Answer, now: float) -> httpx.Response:
+def _read_timeout(request: httpx.Request) -> float | None:
+    given: object = request.extensions.get("timeout", {}).get("read")
+    return float(given) if isinstance(given, int | float) else None
+
+
+def _response(answer: Answer, now: float, body: _Body | _AsyncBody | None = None) -> httpx.Response:
     if not 200 <= answer.status < 300:
         raise http_error(answer, now=now)
-    headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_HEADERS]
+    if body is not None:
+        return httpx.Response(answer.status, headers=answer.headers, stream=body)
+    # The body is decoded already; httpx measures it anew.
+    headers = {name: value for name, value in answer.headers.items() if name.lower() not in _OF_THE_CODED_BODY}
     return httpx.Response(answer.status, headers=headers, content=answer.body)

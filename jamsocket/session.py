@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import httpx
@@ -50,6 +51,23 @@ class Session:
 
     def send(self, request: Request, timeout: float, *, give_up_at: float | None = None) -> Answer:
         """The answer to a request, tried again where that is safe; raises `TransportError` if there is none."""
+        return self._attempt(request, lambda: self._transport.send(request, timeout), give_up_at)
+
+    def open_stream(self, request: Request, patience: float | None) -> tuple[Answer, StreamConnection]:
+        """As `send`, for a request that asks for an event stream: its body is left to be read from the connection."""
+        connection = self.stream_connection()
+
+        def open_once() -> Answer:
+            head = connection.open(request, patience)
+            return head.answer() if head.is_event_stream else connection.read_answer()
+
+        try:
+            return self._attempt(request, open_once), connection
+        except BaseException:
+            connection.close()
+            raise
+
+    def _attempt(self, request: Request, send: Callable[[], Answer], give_up_at: float | None = None) -> Answer:
         steps = attempts(
             idempotent=request.idempotent,
             max_retries=self.options.max_retries,
@@ -67,7 +85,7 @@ class Session:
             match step:
                 case Send():
                     try:
-                        outcome = self._transport.send(request, timeout)
+                        outcome = send()
                     except TransportError as error:
                         outcome = error
                 case Sleep(seconds=seconds):
@@ -115,6 +133,25 @@ class AsyncSession:
 
     async def send(self, request: Request, timeout: float, *, give_up_at: float | None = None) -> Answer:
         """The answer to a request, tried again where that is safe; raises `TransportError` if there is none."""
+        return await self._attempt(request, lambda: self._transport.send(request, timeout), give_up_at)
+
+    async def open_stream(self, request: Request, patience: float | None) -> tuple[Answer, AsyncStreamConnection]:
+        """As `send`, for a request that asks for an event stream: its body is left to be read from the connection."""
+        connection = self.stream_connection()
+
+        async def open_once() -> Answer:
+            head = await connection.open(request, patience)
+            return head.answer() if head.is_event_stream else await connection.read_answer()
+
+        try:
+            return await self._attempt(request, open_once), connection
+        except BaseException:
+            await connection.aclose()
+            raise
+
+    async def _attempt(
+        self, request: Request, send: Callable[[], Awaitable[Answer]], give_up_at: float | None = None
+    ) -> Answer:
         steps = attempts(
             idempotent=request.idempotent,
             max_retries=self.options.max_retries,
@@ -132,7 +169,7 @@ class AsyncSession:
             match step:
                 case Send():
                     try:
-                        outcome = await self._transport.send(request, timeout)
+                        outcome = await send()
                     except TransportError as error:
                         outcome = error
                 case Sleep(seconds=seconds):

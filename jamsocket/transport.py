@@ -112,13 +112,13 @@ class StreamConnection:
         self._chunks: Iterator[bytes] | None = None
         self._request: Request | None = None
         self._head: Head | None = None
-        self._patience = 0.0
+        self._patience: float | None = None
         self._socket: socket.socket | None = None
         self._interrupted = False
         self._process = os.getpid()
 
-    def open(self, request: Request, patience: float) -> Head:
-        """Sends the request; `patience` is how long, in seconds, a later read may wait for a byte."""
+    def open(self, request: Request, patience: float | None) -> Head:
+        """Sends the request; a read of an event stream may then wait `patience` seconds for a byte (None: for ever)."""
         self.drop()
         self._request, self._patience = request, patience
         limits = timeouts(self._timeout)
@@ -269,14 +269,14 @@ class AsyncStreamConnection:
         self._chunks: AsyncGenerator[bytes] | None = None
         self._request: Request | None = None
         self._head: Head | None = None
-        self._patience = 0.0
+        self._patience: float | None = None
 
     @property
     def is_open(self) -> bool:
         return self._response is not None
 
-    async def open(self, request: Request, patience: float) -> Head:
-        """Sends the request; `patience` is how long, in seconds, a later read may wait for a byte."""
+    async def open(self, request: Request, patience: float | None) -> Head:
+        """Sends the request; a read of an event stream may then wait `patience` seconds for a byte (None: for ever)."""
         await self.drop()
         self._request, self._patience = request, patience
         limits = timeouts(self._timeout)
@@ -471,7 +471,7 @@ def keep_alive(sock: Any) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
-def translate(error: Exception, request: Request, timeout: float) -> TransportError:
+def translate(error: Exception, request: Request, timeout: float | None) -> TransportError:
     """Our error for what httpx, or a layer below it, raised."""
     what = str(error) or type(error).__name__
     not_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError)
@@ -481,7 +481,8 @@ def translate(error: Exception, request: Request, timeout: float) -> TransportEr
             httpx.PoolTimeout: "no free connection in the http_client's pool",
             httpx.WriteTimeout: "the request could not be sent",
         }
-        message = f"{phases.get(type(error), 'no answer')} within {timeout:g} s"
+        within = "in time" if timeout is None else f"within {timeout:g} s"
+        message = f"{phases.get(type(error), 'no answer')} {within}"
         return RequestTimeoutError(message, method=request.method, url=request.url, request_sent=not not_sent)
     untrusted = _caused_by(error, ssl.SSLCertVerificationError)
     message = f"no answer ({what})"
