@@ -53,7 +53,7 @@ class BackendInfoState:
     def to_dict(self) -> dict[str, Any]:
         status = self.status.value
 
-        from ..types import to_iso
+        from jamsocket_api.types import to_iso
 
         time = to_iso(self.time)
 
@@ -95,7 +95,7 @@ class BackendInfoState:
         d = dict(src_dict)
         status = BackendStatus(d.pop("status"))
 
-        from ..types import to_utc
+        from jamsocket_api.types import to_utc
 
         time = to_utc(datetime.datetime.fromisoformat(d.pop("time")))
 

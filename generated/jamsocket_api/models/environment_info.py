@@ -39,7 +39,7 @@ class EnvironmentInfo:
 
         cluster = self.cluster
 
-        from ..types import to_iso
+        from jamsocket_api.types import to_iso
 
         created_at = to_iso(self.created_at)
 
@@ -47,7 +47,7 @@ class EnvironmentInfo:
         if isinstance(self.last_spawned_at, Unset):
             last_spawned_at = UNSET
         elif isinstance(self.last_spawned_at, datetime.datetime):
-            from ..types import to_iso
+            from jamsocket_api.types import to_iso
 
             last_spawned_at = to_iso(self.last_spawned_at)
         else:
@@ -77,7 +77,7 @@ class EnvironmentInfo:
 
         cluster = d.pop("cluster")
 
-        from ..types import to_utc
+        from jamsocket_api.types import to_utc
 
         created_at = to_utc(datetime.datetime.fromisoformat(d.pop("created_at")))
 
@@ -89,7 +89,7 @@ class EnvironmentInfo:
             try:
                 if not isinstance(data, str):
                     raise TypeError()
-                from ..types import to_utc
+                from jamsocket_api.types import to_utc
 
                 last_spawned_at_type_0 = to_utc(datetime.datetime.fromisoformat(data))
 

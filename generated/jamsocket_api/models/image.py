@@ -34,7 +34,7 @@ class Image:
 
         tag = self.tag
 
-        from ..types import to_iso
+        from jamsocket_api.types import to_iso
 
         upload_time = to_iso(self.upload_time)
 
@@ -60,7 +60,7 @@ class Image:
 
         tag = d.pop("tag")
 
-        from ..types import to_utc
+        from jamsocket_api.types import to_utc
 
         upload_time = to_utc(datetime.datetime.fromisoformat(d.pop("upload_time")))
 

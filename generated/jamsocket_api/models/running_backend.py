@@ -43,7 +43,7 @@ class RunningBackend:
     def to_dict(self) -> dict[str, Any]:
         id = self.id
 
-        from ..types import to_iso
+        from jamsocket_api.types import to_iso
 
         created_at = to_iso(self.created_at)
 
@@ -85,7 +85,7 @@ class RunningBackend:
         d = dict(src_dict)
         id = d.pop("id")
 
-        from ..types import to_utc
+        from jamsocket_api.types import to_utc
 
         created_at = to_utc(datetime.datetime.fromisoformat(d.pop("created_at")))
 

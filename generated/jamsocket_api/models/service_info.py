@@ -48,7 +48,7 @@ class ServiceInfo:
 
         account_name = self.account_name
 
-        from ..types import to_iso
+        from jamsocket_api.types import to_iso
 
         created_at = to_iso(self.created_at)
 
@@ -63,7 +63,7 @@ class ServiceInfo:
         if isinstance(self.last_spawned_at, Unset):
             last_spawned_at = UNSET
         elif isinstance(self.last_spawned_at, datetime.datetime):
-            from ..types import to_iso
+            from jamsocket_api.types import to_iso
 
             last_spawned_at = to_iso(self.last_spawned_at)
         else:
@@ -73,7 +73,7 @@ class ServiceInfo:
         if isinstance(self.last_image_upload_time, Unset):
             last_image_upload_time = UNSET
         elif isinstance(self.last_image_upload_time, datetime.datetime):
-            from ..types import to_iso
+            from jamsocket_api.types import to_iso
 
             last_image_upload_time = to_iso(self.last_image_upload_time)
         else:
@@ -114,7 +114,7 @@ class ServiceInfo:
 
         account_name = d.pop("account_name")
 
-        from ..types import to_utc
+        from jamsocket_api.types import to_utc
 
         created_at = to_utc(datetime.datetime.fromisoformat(d.pop("created_at")))
 
@@ -135,7 +135,7 @@ class ServiceInfo:
             try:
                 if not isinstance(data, str):
                     raise TypeError()
-                from ..types import to_utc
+                from jamsocket_api.types import to_utc
 
                 last_spawned_at_type_0 = to_utc(datetime.datetime.fromisoformat(data))
 
@@ -154,7 +154,7 @@ class ServiceInfo:
             try:
                 if not isinstance(data, str):
                     raise TypeError()
-                from ..types import to_utc
+                from jamsocket_api.types import to_utc
 
                 last_image_upload_time_type_0 = to_utc(datetime.datetime.fromisoformat(data))
 

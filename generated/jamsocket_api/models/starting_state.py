@@ -2,12 +2,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import (
-    Any,
-    Literal,
-    TypeVar,
-    cast,
-)
+from typing import Any, Literal, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
@@ -31,7 +26,7 @@ class StartingState:
     def to_dict(self) -> dict[str, Any]:
         status = self.status
 
-        from ..types import to_iso
+        from jamsocket_api.types import to_iso
 
         time = to_iso(self.time)
 
@@ -53,7 +48,7 @@ class StartingState:
         if status != "starting":
             raise ValueError(f"status must match const 'starting', got '{status}'")
 
-        from ..types import to_utc
+        from jamsocket_api.types import to_utc
 
         time = to_utc(datetime.datetime.fromisoformat(d.pop("time")))
 

@@ -2,12 +2,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import (
-    Any,
-    Literal,
-    TypeVar,
-    cast,
-)
+from typing import Any, Literal, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
@@ -47,7 +42,7 @@ class TerminatedState:
     def to_dict(self) -> dict[str, Any]:
         status = self.status
 
-        from ..types import to_iso
+        from jamsocket_api.types import to_iso
 
         time = to_iso(self.time)
 
@@ -85,7 +80,7 @@ class TerminatedState:
         if status != "terminated":
             raise ValueError(f"status must match const 'terminated', got '{status}'")
 
-        from ..types import to_utc
+        from jamsocket_api.types import to_utc
 
         time = to_utc(datetime.datetime.fromisoformat(d.pop("time")))
 

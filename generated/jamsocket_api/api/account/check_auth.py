@@ -30,7 +30,7 @@ def request_kwargs() -> dict[str, Any]:
 
 
 def _parse_response(response: httpx.Response) -> AuthInfo:
-    if 200 <= response.status_code <= 200:
+    if response.status_code == 200:
         response_200 = AuthInfo.from_dict(response.json())
 
         return response_200

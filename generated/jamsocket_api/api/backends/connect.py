@@ -1,19 +1,14 @@
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from ...client import AuthenticatedClient, Client
-from ...types import Response, UNSET
 from ... import errors
-
+from ...client import AuthenticatedClient
 from ...models.connect_request import ConnectRequest
 from ...models.connect_response import ConnectResponse
-from ...models.error_response import ErrorResponse
-from typing import cast
-
-
+from ...types import Response
 
 
 def request_kwargs(
@@ -21,9 +16,8 @@ def request_kwargs(
     service: str,
     *,
     body: ConnectRequest,
-
 ) -> dict[str, Any]:
-    """ Get a backend of a service's default environment
+    """Get a backend of a service's default environment
 
     Returns the backend that holds `key`, or spawns one that holds it from now on. Without a key, a new backend is
     spawned for every request. The answer comes at once, when the backend is scheduled: it need not be ready yet.
@@ -45,38 +39,36 @@ def request_kwargs(
     The body may be `{}`; servers accept an empty one too.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
         body (ConnectRequest): Which backend to get, for whom, and how to spawn it if there is none.
 
     Returns:
         What to pass to `httpx.Client.request` or `httpx.Client.stream`.
         Its `extensions` have `requires_security`, as the request needs the token.
-     """
+    """
 
     headers: dict[str, Any] = {}
 
-
-    
-
     _kwargs: dict[str, Any] = {
         "method": "post",
-        "url": "/v2/service/{account}/{service}/connect".format(account=quote(str(account), safe=""),service=quote(str(service), safe=""),),
+        "url": "/v2/service/{account}/{service}/connect".format(
+            account=quote(str(account), safe=""),
+            service=quote(str(service), safe=""),
+        ),
         "extensions": {"requires_security": True},
     }
 
     _kwargs["json"] = body.to_dict()
 
-
-headers["Content-Type"] = "application/json"
+    headers["Content-Type"] = "application/json"
     _kwargs["headers"] = headers
     return _kwargs
 
+
 def _parse_response(response: httpx.Response) -> ConnectResponse:
-    if 200 <= response.status_code <= 200:
+    if response.status_code == 200:
         response_200 = ConnectResponse.from_dict(response.json())
-
-
 
         return response_200
 
@@ -98,9 +90,8 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: ConnectRequest,
-
 ) -> Response[ConnectResponse]:
-    """ Get a backend of a service's default environment
+    """Get a backend of a service's default environment
 
     Returns the backend that holds `key`, or spawns one that holds it from now on. Without a key, a new backend is
     spawned for every request. The answer comes at once, when the backend is scheduled: it need not be ready yet.
@@ -122,8 +113,8 @@ def sync_detailed(
     The body may be `{}`; servers accept an empty one too.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
         body (ConnectRequest): Which backend to get, for whom, and how to spawn it if there is none.
 
     Raises:
@@ -132,16 +123,16 @@ def sync_detailed(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
     kwargs = request_kwargs(
         account=account,
-service=service,
-body=body,
-
+        service=service,
+        body=body,
     )
 
     return _build_response(client.get_httpx_client().request(**kwargs))
+
 
 def sync(
     account: str,
@@ -149,9 +140,8 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: ConnectRequest,
-
 ) -> ConnectResponse:
-    """ Get a backend of a service's default environment
+    """Get a backend of a service's default environment
 
     Returns the backend that holds `key`, or spawns one that holds it from now on. Without a key, a new backend is
     spawned for every request. The answer comes at once, when the backend is scheduled: it need not be ready yet.
@@ -173,8 +163,8 @@ def sync(
     The body may be `{}`; servers accept an empty one too.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
         body (ConnectRequest): Which backend to get, for whom, and how to spawn it if there is none.
 
     Raises:
@@ -183,15 +173,15 @@ def sync(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
     return sync_detailed(
         account=account,
-service=service,
-client=client,
-body=body,
-
+        service=service,
+        client=client,
+        body=body,
     ).parsed
+
 
 async def asyncio_detailed(
     account: str,
@@ -199,9 +189,8 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: ConnectRequest,
-
 ) -> Response[ConnectResponse]:
-    """ Get a backend of a service's default environment
+    """Get a backend of a service's default environment
 
     Returns the backend that holds `key`, or spawns one that holds it from now on. Without a key, a new backend is
     spawned for every request. The answer comes at once, when the backend is scheduled: it need not be ready yet.
@@ -223,8 +212,8 @@ async def asyncio_detailed(
     The body may be `{}`; servers accept an empty one too.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
         body (ConnectRequest): Which backend to get, for whom, and how to spawn it if there is none.
 
     Raises:
@@ -233,16 +222,16 @@ async def asyncio_detailed(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
     kwargs = request_kwargs(
         account=account,
-service=service,
-body=body,
-
+        service=service,
+        body=body,
     )
 
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
 
 async def asyncio(
     account: str,
@@ -250,9 +239,8 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: ConnectRequest,
-
 ) -> ConnectResponse:
-    """ Get a backend of a service's default environment
+    """Get a backend of a service's default environment
 
     Returns the backend that holds `key`, or spawns one that holds it from now on. Without a key, a new backend is
     spawned for every request. The answer comes at once, when the backend is scheduled: it need not be ready yet.
@@ -274,8 +262,8 @@ async def asyncio(
     The body may be `{}`; servers accept an empty one too.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
         body (ConnectRequest): Which backend to get, for whom, and how to spawn it if there is none.
 
     Raises:
@@ -284,12 +272,13 @@ async def asyncio(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
-    return (await asyncio_detailed(
-        account=account,
-service=service,
-client=client,
-body=body,
-
-    )).parsed
+    return (
+        await asyncio_detailed(
+            account=account,
+            service=service,
+            client=client,
+            body=body,
+        )
+    ).parsed

@@ -1,19 +1,14 @@
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from ...client import AuthenticatedClient, Client
-from ...types import Response, UNSET
 from ... import errors
-
+from ...client import AuthenticatedClient
 from ...models.connect_request import ConnectRequest
 from ...models.connect_response import ConnectResponse
-from ...models.error_response import ErrorResponse
-from typing import cast
-
-
+from ...types import Response
 
 
 def request_kwargs(
@@ -22,47 +17,45 @@ def request_kwargs(
     environment: str,
     *,
     body: ConnectRequest,
-
 ) -> dict[str, Any]:
-    """ Get a backend of one of a service's environments
+    """Get a backend of one of a service's environments
 
     The same as `connect`, for an environment such as `staging`. Each environment has its own keys: one key in two
     environments means two backends. The official development server has no environments and answers 404.
 
     Args:
-        account (str):
-        service (str):
-        environment (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
+        environment (str): The environment's name.
         body (ConnectRequest): Which backend to get, for whom, and how to spawn it if there is none.
 
     Returns:
         What to pass to `httpx.Client.request` or `httpx.Client.stream`.
         Its `extensions` have `requires_security`, as the request needs the token.
-     """
+    """
 
     headers: dict[str, Any] = {}
 
-
-    
-
     _kwargs: dict[str, Any] = {
         "method": "post",
-        "url": "/v2/service/{account}/{service}/{environment}/connect".format(account=quote(str(account), safe=""),service=quote(str(service), safe=""),environment=quote(str(environment), safe=""),),
+        "url": "/v2/service/{account}/{service}/{environment}/connect".format(
+            account=quote(str(account), safe=""),
+            service=quote(str(service), safe=""),
+            environment=quote(str(environment), safe=""),
+        ),
         "extensions": {"requires_security": True},
     }
 
     _kwargs["json"] = body.to_dict()
 
-
-headers["Content-Type"] = "application/json"
+    headers["Content-Type"] = "application/json"
     _kwargs["headers"] = headers
     return _kwargs
 
+
 def _parse_response(response: httpx.Response) -> ConnectResponse:
-    if 200 <= response.status_code <= 200:
+    if response.status_code == 200:
         response_200 = ConnectResponse.from_dict(response.json())
-
-
 
         return response_200
 
@@ -85,17 +78,16 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: ConnectRequest,
-
 ) -> Response[ConnectResponse]:
-    """ Get a backend of one of a service's environments
+    """Get a backend of one of a service's environments
 
     The same as `connect`, for an environment such as `staging`. Each environment has its own keys: one key in two
     environments means two backends. The official development server has no environments and answers 404.
 
     Args:
-        account (str):
-        service (str):
-        environment (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
+        environment (str): The environment's name.
         body (ConnectRequest): Which backend to get, for whom, and how to spawn it if there is none.
 
     Raises:
@@ -104,17 +96,17 @@ def sync_detailed(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
     kwargs = request_kwargs(
         account=account,
-service=service,
-environment=environment,
-body=body,
-
+        service=service,
+        environment=environment,
+        body=body,
     )
 
     return _build_response(client.get_httpx_client().request(**kwargs))
+
 
 def sync(
     account: str,
@@ -123,17 +115,16 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: ConnectRequest,
-
 ) -> ConnectResponse:
-    """ Get a backend of one of a service's environments
+    """Get a backend of one of a service's environments
 
     The same as `connect`, for an environment such as `staging`. Each environment has its own keys: one key in two
     environments means two backends. The official development server has no environments and answers 404.
 
     Args:
-        account (str):
-        service (str):
-        environment (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
+        environment (str): The environment's name.
         body (ConnectRequest): Which backend to get, for whom, and how to spawn it if there is none.
 
     Raises:
@@ -142,16 +133,16 @@ def sync(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
     return sync_detailed(
         account=account,
-service=service,
-environment=environment,
-client=client,
-body=body,
-
+        service=service,
+        environment=environment,
+        client=client,
+        body=body,
     ).parsed
+
 
 async def asyncio_detailed(
     account: str,
@@ -160,17 +151,16 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: ConnectRequest,
-
 ) -> Response[ConnectResponse]:
-    """ Get a backend of one of a service's environments
+    """Get a backend of one of a service's environments
 
     The same as `connect`, for an environment such as `staging`. Each environment has its own keys: one key in two
     environments means two backends. The official development server has no environments and answers 404.
 
     Args:
-        account (str):
-        service (str):
-        environment (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
+        environment (str): The environment's name.
         body (ConnectRequest): Which backend to get, for whom, and how to spawn it if there is none.
 
     Raises:
@@ -179,17 +169,17 @@ async def asyncio_detailed(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
     kwargs = request_kwargs(
         account=account,
-service=service,
-environment=environment,
-body=body,
-
+        service=service,
+        environment=environment,
+        body=body,
     )
 
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
 
 async def asyncio(
     account: str,
@@ -198,17 +188,16 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: ConnectRequest,
-
 ) -> ConnectResponse:
-    """ Get a backend of one of a service's environments
+    """Get a backend of one of a service's environments
 
     The same as `connect`, for an environment such as `staging`. Each environment has its own keys: one key in two
     environments means two backends. The official development server has no environments and answers 404.
 
     Args:
-        account (str):
-        service (str):
-        environment (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
+        environment (str): The environment's name.
         body (ConnectRequest): Which backend to get, for whom, and how to spawn it if there is none.
 
     Raises:
@@ -217,13 +206,14 @@ async def asyncio(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
-    return (await asyncio_detailed(
-        account=account,
-service=service,
-environment=environment,
-client=client,
-body=body,
-
-    )).parsed
+    return (
+        await asyncio_detailed(
+            account=account,
+            service=service,
+            environment=environment,
+            client=client,
+            body=body,
+        )
+    ).parsed

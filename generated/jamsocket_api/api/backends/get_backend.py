@@ -19,7 +19,7 @@ def request_kwargs(
     answers 404.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
 
     Returns:
         What to pass to `httpx.Client.request` or `httpx.Client.stream`.
@@ -38,7 +38,7 @@ def request_kwargs(
 
 
 def _parse_response(response: httpx.Response) -> BackendInfo:
-    if 200 <= response.status_code <= 200:
+    if response.status_code == 200:
         response_200 = BackendInfo.from_dict(response.json())
 
         return response_200
@@ -66,7 +66,7 @@ def sync_detailed(
     answers 404.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.
@@ -94,7 +94,7 @@ def sync(
     answers 404.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.
@@ -121,7 +121,7 @@ async def asyncio_detailed(
     answers 404.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.
@@ -149,7 +149,7 @@ async def asyncio(
     answers 404.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.

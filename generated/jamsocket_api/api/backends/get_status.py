@@ -26,7 +26,7 @@ def request_kwargs(
     except on the official development server, which forgets them at once and answers 404.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
 
     Returns:
         What to pass to `httpx.Client.request` or `httpx.Client.stream`.
@@ -54,7 +54,7 @@ def _parse_response(
     | TerminatingState
     | WaitingState
 ):
-    if 200 <= response.status_code <= 200:
+    if response.status_code == 200:
 
         def _parse_response_200(
             data: object,
@@ -177,7 +177,7 @@ def sync_detailed(
     except on the official development server, which forgets them at once and answers 404.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.
@@ -214,7 +214,7 @@ def sync(
     except on the official development server, which forgets them at once and answers 404.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.
@@ -250,7 +250,7 @@ async def asyncio_detailed(
     except on the official development server, which forgets them at once and answers 404.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.
@@ -287,7 +287,7 @@ async def asyncio(
     except on the official development server, which forgets them at once and answers 404.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.

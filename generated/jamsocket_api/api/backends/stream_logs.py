@@ -12,7 +12,7 @@ def request_kwargs(
     backend. The official development server does not have this operation and answers 404.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
 
     Returns:
         What to pass to `httpx.Client.request` or `httpx.Client.stream`.

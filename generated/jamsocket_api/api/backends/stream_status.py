@@ -22,7 +22,7 @@ def request_kwargs(
     seconds, ask `get_status`.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
         last_event_id (str | Unset):
 
     Returns:

@@ -1,29 +1,22 @@
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from ...client import AuthenticatedClient, Client
-from ...types import Response, UNSET
 from ... import errors
-
+from ...client import AuthenticatedClient
 from ...models.acknowledgement import Acknowledgement
-from ...models.error_response import ErrorResponse
 from ...models.terminate_request import TerminateRequest
-from ...types import UNSET, Unset
-from typing import cast
-
-
+from ...types import UNSET, Response, Unset
 
 
 def request_kwargs(
     backend_id: str,
     *,
     body: TerminateRequest | Unset = UNSET,
-
 ) -> dict[str, Any]:
-    """ End a backend
+    """End a backend
 
     Softly by default: the process gets SIGTERM and is `terminating`; if it still runs after 30 seconds, it gets
     SIGKILL. With `hard` it gets SIGKILL at once and is `hard-terminating`; that is possible after a soft request
@@ -33,39 +26,36 @@ def request_kwargs(
     Repeating the request does no harm. The body may be `{}` or empty.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
         body (TerminateRequest | Unset): How to end a backend.
 
     Returns:
         What to pass to `httpx.Client.request` or `httpx.Client.stream`.
         Its `extensions` have `requires_security`, as the request needs the token.
-     """
+    """
 
     headers: dict[str, Any] = {}
 
-
-    
-
     _kwargs: dict[str, Any] = {
         "method": "post",
-        "url": "/v2/backend/{backend_id}/terminate".format(backend_id=quote(str(backend_id), safe=""),),
+        "url": "/v2/backend/{backend_id}/terminate".format(
+            backend_id=quote(str(backend_id), safe=""),
+        ),
         "extensions": {"requires_security": True},
     }
 
-    
     if not isinstance(body, Unset):
         _kwargs["json"] = body.to_dict()
 
-
-if not isinstance(body, Unset): headers["Content-Type"] = "application/json"
+    if not isinstance(body, Unset):
+        headers["Content-Type"] = "application/json"
     _kwargs["headers"] = headers
     return _kwargs
 
+
 def _parse_response(response: httpx.Response) -> Acknowledgement:
-    if 200 <= response.status_code <= 200:
+    if response.status_code == 200:
         response_200 = Acknowledgement.from_dict(response.json())
-
-
 
         return response_200
 
@@ -86,9 +76,8 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: TerminateRequest | Unset = UNSET,
-
 ) -> Response[Acknowledgement]:
-    """ End a backend
+    """End a backend
 
     Softly by default: the process gets SIGTERM and is `terminating`; if it still runs after 30 seconds, it gets
     SIGKILL. With `hard` it gets SIGKILL at once and is `hard-terminating`; that is possible after a soft request
@@ -98,7 +87,7 @@ def sync_detailed(
     Repeating the request does no harm. The body may be `{}` or empty.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
         body (TerminateRequest | Unset): How to end a backend.
 
     Raises:
@@ -107,24 +96,23 @@ def sync_detailed(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
     kwargs = request_kwargs(
         backend_id=backend_id,
-body=body,
-
+        body=body,
     )
 
     return _build_response(client.get_httpx_client().request(**kwargs))
+
 
 def sync(
     backend_id: str,
     *,
     client: AuthenticatedClient,
     body: TerminateRequest | Unset = UNSET,
-
 ) -> Acknowledgement:
-    """ End a backend
+    """End a backend
 
     Softly by default: the process gets SIGTERM and is `terminating`; if it still runs after 30 seconds, it gets
     SIGKILL. With `hard` it gets SIGKILL at once and is `hard-terminating`; that is possible after a soft request
@@ -134,7 +122,7 @@ def sync(
     Repeating the request does no harm. The body may be `{}` or empty.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
         body (TerminateRequest | Unset): How to end a backend.
 
     Raises:
@@ -143,23 +131,22 @@ def sync(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
     return sync_detailed(
         backend_id=backend_id,
-client=client,
-body=body,
-
+        client=client,
+        body=body,
     ).parsed
+
 
 async def asyncio_detailed(
     backend_id: str,
     *,
     client: AuthenticatedClient,
     body: TerminateRequest | Unset = UNSET,
-
 ) -> Response[Acknowledgement]:
-    """ End a backend
+    """End a backend
 
     Softly by default: the process gets SIGTERM and is `terminating`; if it still runs after 30 seconds, it gets
     SIGKILL. With `hard` it gets SIGKILL at once and is `hard-terminating`; that is possible after a soft request
@@ -169,7 +156,7 @@ async def asyncio_detailed(
     Repeating the request does no harm. The body may be `{}` or empty.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
         body (TerminateRequest | Unset): How to end a backend.
 
     Raises:
@@ -178,24 +165,23 @@ async def asyncio_detailed(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
     kwargs = request_kwargs(
         backend_id=backend_id,
-body=body,
-
+        body=body,
     )
 
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
 
 async def asyncio(
     backend_id: str,
     *,
     client: AuthenticatedClient,
     body: TerminateRequest | Unset = UNSET,
-
 ) -> Acknowledgement:
-    """ End a backend
+    """End a backend
 
     Softly by default: the process gets SIGTERM and is `terminating`; if it still runs after 30 seconds, it gets
     SIGKILL. With `hard` it gets SIGKILL at once and is `hard-terminating`; that is possible after a soft request
@@ -205,7 +191,7 @@ async def asyncio(
     Repeating the request does no harm. The body may be `{}` or empty.
 
     Args:
-        backend_id (str):
+        backend_id (str): The backend's id, from `connect`.
         body (TerminateRequest | Unset): How to end a backend.
 
     Raises:
@@ -214,11 +200,12 @@ async def asyncio(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
-    return (await asyncio_detailed(
-        backend_id=backend_id,
-client=client,
-body=body,
-
-    )).parsed
+    return (
+        await asyncio_detailed(
+            backend_id=backend_id,
+            client=client,
+            body=body,
+        )
+    ).parsed

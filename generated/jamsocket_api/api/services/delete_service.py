@@ -20,8 +20,8 @@ def request_kwargs(
     server does not have this operation and answers 404.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
 
     Returns:
         What to pass to `httpx.Client.request` or `httpx.Client.stream`.
@@ -41,7 +41,7 @@ def request_kwargs(
 
 
 def _parse_response(response: httpx.Response) -> Acknowledgement:
-    if 200 <= response.status_code <= 200:
+    if response.status_code == 200:
         response_200 = Acknowledgement.from_dict(response.json())
 
         return response_200
@@ -70,8 +70,8 @@ def sync_detailed(
     server does not have this operation and answers 404.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.
@@ -101,8 +101,8 @@ def sync(
     server does not have this operation and answers 404.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.
@@ -131,8 +131,8 @@ async def asyncio_detailed(
     server does not have this operation and answers 404.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.
@@ -162,8 +162,8 @@ async def asyncio(
     server does not have this operation and answers 404.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.

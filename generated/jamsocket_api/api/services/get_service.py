@@ -19,8 +19,8 @@ def request_kwargs(
     The official development server does not have this operation and answers 404.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
 
     Returns:
         What to pass to `httpx.Client.request` or `httpx.Client.stream`.
@@ -40,7 +40,7 @@ def request_kwargs(
 
 
 def _parse_response(response: httpx.Response) -> ServiceInfo:
-    if 200 <= response.status_code <= 200:
+    if response.status_code == 200:
         response_200 = ServiceInfo.from_dict(response.json())
 
         return response_200
@@ -68,8 +68,8 @@ def sync_detailed(
     The official development server does not have this operation and answers 404.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.
@@ -98,8 +98,8 @@ def sync(
     The official development server does not have this operation and answers 404.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.
@@ -127,8 +127,8 @@ async def asyncio_detailed(
     The official development server does not have this operation and answers 404.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.
@@ -157,8 +157,8 @@ async def asyncio(
     The official development server does not have this operation and answers 404.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
 
     Raises:
         errors.UnexpectedStatus: if the status is not a documented success.

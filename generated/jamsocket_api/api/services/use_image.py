@@ -1,19 +1,14 @@
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from ...client import AuthenticatedClient, Client
-from ...types import Response, UNSET
 from ... import errors
-
+from ...client import AuthenticatedClient
 from ...models.acknowledgement import Acknowledgement
-from ...models.error_response import ErrorResponse
 from ...models.use_image_request import UseImageRequest
-from typing import cast
-
-
+from ...types import Response
 
 
 def request_kwargs(
@@ -21,46 +16,43 @@ def request_kwargs(
     service: str,
     *,
     body: UseImageRequest,
-
 ) -> dict[str, Any]:
-    """ Choose the image of a service's default environment
+    """Choose the image of a service's default environment
 
     Backends that are spawned from now on run it; those that run already keep theirs. The official development
     server does not have this operation and answers 404.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
         body (UseImageRequest): The image to use.
 
     Returns:
         What to pass to `httpx.Client.request` or `httpx.Client.stream`.
         Its `extensions` have `requires_security`, as the request needs the token.
-     """
+    """
 
     headers: dict[str, Any] = {}
 
-
-    
-
     _kwargs: dict[str, Any] = {
         "method": "post",
-        "url": "/v2/service/{account}/{service}/update".format(account=quote(str(account), safe=""),service=quote(str(service), safe=""),),
+        "url": "/v2/service/{account}/{service}/update".format(
+            account=quote(str(account), safe=""),
+            service=quote(str(service), safe=""),
+        ),
         "extensions": {"requires_security": True},
     }
 
     _kwargs["json"] = body.to_dict()
 
-
-headers["Content-Type"] = "application/json"
+    headers["Content-Type"] = "application/json"
     _kwargs["headers"] = headers
     return _kwargs
 
+
 def _parse_response(response: httpx.Response) -> Acknowledgement:
-    if 200 <= response.status_code <= 200:
+    if response.status_code == 200:
         response_200 = Acknowledgement.from_dict(response.json())
-
-
 
         return response_200
 
@@ -82,16 +74,15 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: UseImageRequest,
-
 ) -> Response[Acknowledgement]:
-    """ Choose the image of a service's default environment
+    """Choose the image of a service's default environment
 
     Backends that are spawned from now on run it; those that run already keep theirs. The official development
     server does not have this operation and answers 404.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
         body (UseImageRequest): The image to use.
 
     Raises:
@@ -100,16 +91,16 @@ def sync_detailed(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
     kwargs = request_kwargs(
         account=account,
-service=service,
-body=body,
-
+        service=service,
+        body=body,
     )
 
     return _build_response(client.get_httpx_client().request(**kwargs))
+
 
 def sync(
     account: str,
@@ -117,16 +108,15 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: UseImageRequest,
-
 ) -> Acknowledgement:
-    """ Choose the image of a service's default environment
+    """Choose the image of a service's default environment
 
     Backends that are spawned from now on run it; those that run already keep theirs. The official development
     server does not have this operation and answers 404.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
         body (UseImageRequest): The image to use.
 
     Raises:
@@ -135,15 +125,15 @@ def sync(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
     return sync_detailed(
         account=account,
-service=service,
-client=client,
-body=body,
-
+        service=service,
+        client=client,
+        body=body,
     ).parsed
+
 
 async def asyncio_detailed(
     account: str,
@@ -151,16 +141,15 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: UseImageRequest,
-
 ) -> Response[Acknowledgement]:
-    """ Choose the image of a service's default environment
+    """Choose the image of a service's default environment
 
     Backends that are spawned from now on run it; those that run already keep theirs. The official development
     server does not have this operation and answers 404.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
         body (UseImageRequest): The image to use.
 
     Raises:
@@ -169,16 +158,16 @@ async def asyncio_detailed(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
     kwargs = request_kwargs(
         account=account,
-service=service,
-body=body,
-
+        service=service,
+        body=body,
     )
 
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
 
 async def asyncio(
     account: str,
@@ -186,16 +175,15 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: UseImageRequest,
-
 ) -> Acknowledgement:
-    """ Choose the image of a service's default environment
+    """Choose the image of a service's default environment
 
     Backends that are spawned from now on run it; those that run already keep theirs. The official development
     server does not have this operation and answers 404.
 
     Args:
-        account (str):
-        service (str):
+        account (str): The account's name; `-` on a development server.
+        service (str): The service's name; on a development server, `-` means its only or first service.
         body (UseImageRequest): The image to use.
 
     Raises:
@@ -204,12 +192,13 @@ async def asyncio(
         ValueError, KeyError, TypeError: if the body of a success is not as documented.
 
         The clients of `Jamsocket.api` and `AsyncJamsocket.api` raise `JamsocketError` instead of the first two.
-     """
+    """
 
-    return (await asyncio_detailed(
-        account=account,
-service=service,
-client=client,
-body=body,
-
-    )).parsed
+    return (
+        await asyncio_detailed(
+            account=account,
+            service=service,
+            client=client,
+            body=body,
+        )
+    ).parsed
