@@ -220,7 +220,10 @@ class AsyncJamsocket:
         Example:
             >>> async with jamsocket.statuses(connection.backend_id) as states:
             ...     async for state in states:
-            ...         print(state.status, state.time)
+            ...         print(state.status)
+            scheduled
+            ...
+            terminated
         """
         self._session.check_open()
         steps = follow(
@@ -262,7 +265,8 @@ class AsyncJamsocket:
                 backend that the API does not know.
 
         Example:
-            >>> unsubscribe = await jamsocket.status_stream(connection.backend_id, print)
+            >>> seen = []
+            >>> unsubscribe = await jamsocket.status_stream(connection.backend_id, seen.append)
             >>> unsubscribe()
         """
         stream = self.statuses(backend_id, stall_timeout=stall_timeout, backoff=backoff)

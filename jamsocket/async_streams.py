@@ -27,9 +27,12 @@ class AsyncStatusStream:
     order, reconnects by itself, and ends after `terminated`. One task at a time may iterate; any may call `aclose`.
 
     Example:
-        >>> async with jamsocket.statuses(backend_id) as states:
+        >>> async with jamsocket.statuses(connection.backend_id) as states:
         ...     async for state in states:
         ...         print(state.status)
+        scheduled
+        ...
+        terminated
     """
 
     def __init__(self, backend_id: str, steps: Generator[Step, Any, None], session: AsyncSession) -> None:

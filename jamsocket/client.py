@@ -220,7 +220,10 @@ class Jamsocket:
         Example:
             >>> with jamsocket.statuses(connection.backend_id) as states:
             ...     for state in states:
-            ...         print(state.status, state.time)
+            ...         print(state.status)
+            scheduled
+            ...
+            terminated
         """
         self._session.check_open()
         steps = follow(
@@ -263,7 +266,8 @@ class Jamsocket:
                 backend that the API does not know.
 
         Example:
-            >>> unsubscribe = jamsocket.status_stream(connection.backend_id, print)
+            >>> seen = []
+            >>> unsubscribe = jamsocket.status_stream(connection.backend_id, seen.append)
             >>> unsubscribe()
         """
         stream = self.statuses(backend_id, stall_timeout=stall_timeout, backoff=backoff)

@@ -6,13 +6,14 @@ one whose requests take the same way as the facade's: authenticated, tried again
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
 from jamsocket_api import AuthenticatedClient
 
 from .config import Config
-from .errors import HTTPError, http_error
+from .errors import HTTPError, InvalidResponseError, http_error
 from .messages import Answer, Request
 from .session import AsyncSession, Session
 from .transport import AsyncStreamConnection, StreamConnection
@@ -135,6 +136,10 @@ def _response(answer: Answer, now: float, body: _Body | _AsyncBody | None = None
         raise http_error(answer, now=now)
     if body is not None:
         return httpx.Response(answer.status, headers=answer.headers, stream=body)
+    try:
+        json.loads(answer.body)
+    except (ValueError, RecursionError):
+        raise InvalidResponseError("its body is not JSON", answer) from None
     # The body is decoded already; httpx measures it anew.
     headers = {name: value for name, value in answer.headers.items() if name.lower() not in _OF_THE_CODED_BODY}
     return httpx.Response(answer.status, headers=headers, content=answer.body)

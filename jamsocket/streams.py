@@ -26,9 +26,12 @@ class StatusStream:
     reconnects by itself, and ends after `terminated`. One thread at a time may iterate; any may call `close`.
 
     Example:
-        >>> with jamsocket.statuses(backend_id) as states:
+        >>> with jamsocket.statuses(connection.backend_id) as states:
         ...     for state in states:
         ...         print(state.status)
+        scheduled
+        ...
+        terminated
     """
 
     def __init__(self, backend_id: str, steps: Generator[Step, Any, None], session: Session) -> None:

@@ -19,7 +19,7 @@ from jamsocket_api.api.services import (
     use_image,
 )
 
-from jamsocket import NotFoundError, ServerError, TransportError
+from jamsocket import InvalidResponseError, NotFoundError, ServerError, TransportError
 from tests.support.clients import FakeClock, Maker
 from tests.support.faults import FaultServer, close, finish, hang, head, respond, state, write
 
@@ -134,6 +134,9 @@ def test_errors_and_retries_are_ours(api: Api, server: FaultServer) -> None:
     with pytest.raises(ServerError):
         api(create_service, "acme", body=models.CreateServiceRequest(name="new"))
     assert len(server.seen("/v2/account/acme/service")) == 1, "creating is not tried again"
+    server.on("GET", "/v2/backend/b1", [respond(200, "<html>")])
+    with pytest.raises(InvalidResponseError):
+        api(get_backend, "b1")
     server.on("GET", "/v2/backend/b1", [close])
     with pytest.raises(TransportError):
         api(get_backend, "b1")
