@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Awaitable, Callable, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack, overload
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
 import httpx
@@ -14,15 +17,20 @@ from jamsocket_api import AuthenticatedClient
 from jamsocket_api.models import ConnectRequest, ReadyState
 
 from .async_streams import AsyncStatusStream, AsyncSubscription
-from .config import Options, arguments_from, from_arguments
+from .config import Options, arguments_from, from_arguments, read_variables
 from .errors import JamsocketError
 from .low_level import async_api_client
 from .operations import check_backend_id
+from .ready_connection import Await, Connect, Step, find_ready
 from .requests import ConnectDict, ConnectResponse
-from .retry import Backoff, check_seconds
+from .retry import Backoff, Sleep, check_seconds
+from .secret import conceal
 from .session import AsyncSession
 from .states import BackendState
 from .status_stream import DEFAULT_STALL_TIMEOUT, Readiness, follow
+from .timeline import Watcher
+
+S = TypeVar("S")
 
 
 class AsyncJamsocket:
@@ -96,9 +104,11 @@ class AsyncJamsocket:
         max_retries: int = 2,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
+        secret = conceal(token)
+        del token  # no local variable shows it, whatever is raised from here on
         config = from_arguments(
             account=account,
-            token=token,
+            token=secret,
             service=service,
             environment=environment,
             api_url=api_url,
@@ -109,6 +119,7 @@ class AsyncJamsocket:
         self._session = AsyncSession(config, Options(timeout, max_retries), http_client)
         self._streams: WeakSet[AsyncStatusStream] = WeakSet()
         self._subscriptions: set[AsyncSubscription] = set()
+        self._lock = threading.Lock()
         self._api: AuthenticatedClient | None = None
 
     @classmethod
@@ -137,7 +148,9 @@ class AsyncJamsocket:
         Example:
             >>> jamsocket = AsyncJamsocket.from_env({"JAMSOCKET_DEV": "true", "JAMSOCKET_DEV_PORT": "8081"})
         """
-        arguments = arguments_from(os.environ if environ is None else environ, allow_insecure_http=allow_insecure_http)
+        variables = read_variables(os.environ if environ is None else environ)
+        del environ  # it holds the token
+        arguments = arguments_from(variables, allow_insecure_http=allow_insecure_http)
         return cls(**arguments, timeout=timeout, max_retries=max_retries, http_client=http_client)
 
     @overload
@@ -177,6 +190,98 @@ class AsyncJamsocket:
             True
         """
         return await self._session.call(self._session.operations.connect(request, options))
+
+    @overload
+    async def connect_ready(
+        self,
+        request: ConnectRequest | ConnectDict,
+        /,
+        *,
+        timeout: float | None = 60.0,
+        stall_timeout: float = DEFAULT_STALL_TIMEOUT,
+        backoff: Backoff = Backoff(),
+    ) -> ConnectResponse: ...
+
+    @overload
+    async def connect_ready(
+        self,
+        /,
+        *,
+        timeout: float | None = 60.0,
+        stall_timeout: float = DEFAULT_STALL_TIMEOUT,
+        backoff: Backoff = Backoff(),
+        **options: Unpack[ConnectDict],
+    ) -> ConnectResponse: ...
+
+    async def connect_ready(
+        self,
+        request: ConnectRequest | ConnectDict | None = None,
+        /,
+        *,
+        timeout: float | None = 60.0,
+        stall_timeout: float = DEFAULT_STALL_TIMEOUT,
+        backoff: Backoff = Backoff(),
+        **options: Any,
+    ) -> ConnectResponse:
+        """Gets a session backend that is ready: the one that holds the key, or a new one.
+
+        As `connect`, and then some patience: if the key is held by a backend on its way out, it waits for that one's
+        end and connects again; then it waits until the backend is ready. Callers with the same key, also on other
+        machines, get the same backend.
+
+        Args:
+            request: as for `connect`, and so are the keyword arguments `key`, `spawn`, `user` and `auth`.
+            timeout: the longest time for all of it together, in seconds; None to wait for ever.
+            stall_timeout, backoff: as for `statuses`.
+
+        Returns:
+            The backend and its URL. Its `status` is what `connect` was told, perhaps "scheduled"; the backend has
+            become ready since.
+
+        Raises:
+            BackendTerminatedError: if the backend ended instead of getting ready. No other is started: it would most
+                likely end the same way.
+            WaitTimeoutError: if the time ran out; its `state` is the last one seen, and its `backend_id` is empty if
+                no backend had been found yet. Without a key, a backend may have been started nevertheless.
+            TypeError, ValueError: as for `connect`, or if a number is not positive.
+            HTTPError, TransportError, InvalidResponseError: as for `connect` and `wait_until_ready`.
+
+        Example:
+            >>> connection = await jamsocket.connect_ready(key="my-key", user="my-user-id", timeout=30)
+            >>> (await jamsocket.status(connection.backend_id)).status
+            'ready'
+        """
+        clock = self._session.clock
+        give_up_at = None if timeout is None else clock.monotonic() + check_seconds("timeout", timeout)
+        operation = self._session.operations.connect(request, options)
+        steps = find_ready(timeout=timeout, give_up_at=give_up_at, backoff=backoff, clock=clock)
+        advance: Callable[[], Step] = partial(next, steps)
+        connection: ConnectResponse
+        while True:
+            try:
+                step = advance()
+            except StopIteration as done:
+                connection = done.value
+                return connection
+            left = None if give_up_at is None else give_up_at - clock.monotonic()
+            result: object = None
+            try:
+                match step:
+                    case Connect(timed_out=timed_out):
+                        # A stream's connection, for the call alone: the alarm can end it.
+                        async with self.statuses("-", stall_timeout=stall_timeout, backoff=backoff) as line:
+                            with _alarm(line, left, timed_out):
+                                connection = await line.call(operation)
+                        result = connection
+                    case Await(backend_id=backend_id, watcher=watcher):
+                        states = self.statuses(backend_id, stall_timeout=stall_timeout, backoff=backoff)
+                        result = await self._wait_for(backend_id, watcher, left, states)
+                    case Sleep(seconds=seconds):
+                        await clock.sleep(seconds)
+            except JamsocketError as error:
+                advance = partial(steps.throw, error)
+            else:
+                advance = partial(steps.send, result)
 
     async def status(self, backend_id: str) -> BackendState:
         """The present state of a backend.
@@ -225,7 +330,6 @@ class AsyncJamsocket:
             ...
             terminated
         """
-        self._session.check_open()
         steps = follow(
             max_retries=self._session.options.max_retries,
             stall_timeout=check_seconds("stall_timeout", stall_timeout),
@@ -233,7 +337,9 @@ class AsyncJamsocket:
             clock=self._session.clock,
         )
         stream = AsyncStatusStream(check_backend_id(backend_id), steps, self._session)
-        self._streams.add(stream)
+        with self._lock:
+            self._session.check_open()
+            self._streams.add(stream)
         return stream
 
     async def status_stream(
@@ -271,9 +377,9 @@ class AsyncJamsocket:
         """
         stream = self.statuses(backend_id, stall_timeout=stall_timeout, backoff=backoff)
         subscription = AsyncSubscription(stream, on_status, on_error)
-        await subscription.start()
         self._subscriptions.add(subscription)
         subscription.on_done(self._subscriptions.discard)
+        await subscription.start()
         return subscription.unsubscribe
 
     async def wait_until_ready(
@@ -304,31 +410,26 @@ class AsyncJamsocket:
             >>> (await jamsocket.wait_until_ready(connection.backend_id, timeout=30)).status
             'ready'
         """
-        clock = self._session.clock
         readiness = Readiness(backend_id, timeout)
-        give_up_at = None if timeout is None else clock.monotonic() + check_seconds("timeout", timeout)
-        async with self.statuses(backend_id, stall_timeout=stall_timeout, backoff=backoff) as states:
-            try:
-                now = await self._session.call(self._session.operations.status(backend_id), give_up_at=give_up_at)
-            except JamsocketError as error:
-                if give_up_at is not None and clock.monotonic() >= give_up_at:
-                    raise readiness.timed_out() from error
-                raise
-            if ready := readiness.judge(now):
-                return ready
-            alarm = None
-            if give_up_at is not None:
-                alarm = asyncio.get_running_loop().call_later(
-                    give_up_at - clock.monotonic(), lambda: states.fail(readiness.timed_out())
-                )
-            try:
+        states = self.statuses(backend_id, stall_timeout=stall_timeout, backoff=backoff)
+        seconds = None if timeout is None else check_seconds("timeout", timeout)
+        return await self._wait_for(backend_id, readiness, seconds, states)
+
+    async def _wait_for(
+        self, backend_id: str, watcher: Watcher[S], seconds: float | None, states: AsyncStatusStream
+    ) -> S:
+        """Shows a backend's states to the watcher until it has what it waits for."""
+        async with states:
+            with _alarm(states, seconds, watcher.timed_out):
+                # First the present state: the stream begins with the past, in which a dying backend was ready once.
+                now = await states.call(self._session.operations.status(backend_id))
+                if (found := watcher.judge(now)) is not None:
+                    return found
                 async for state in states:
-                    if ready := readiness.judge(state):
-                        return ready
-            finally:
-                if alarm is not None:
-                    alarm.cancel()
-        raise readiness.ended()
+                    if (found := watcher.judge(state)) is not None:
+                        return found
+        self._session.check_open()
+        raise watcher.ended()
 
     async def terminate(self, backend_id: str, *, hard: bool = False) -> None:
         """Ends a backend. One that has ended already is a success.
@@ -367,7 +468,10 @@ class AsyncJamsocket:
 
     async def aclose(self) -> None:
         """Ends the client's streams and closes its connections; an `http_client` of yours stays open."""
-        for stream in list(self._streams):
+        with self._lock:
+            self._session.refuse()
+            streams = list(self._streams)
+        for stream in streams:
             await stream.aclose()
         for subscription in list(self._subscriptions):
             await subscription.wait()
@@ -382,4 +486,18 @@ class AsyncJamsocket:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._session.config.describe()})"
+        session = getattr(self, "_session", None)  # a traceback may show a client that is still being made
+        return f"{type(self).__name__}({session.config.describe() if session else '…'})"
+
+
+@contextlib.contextmanager
+def _alarm(stream: AsyncStatusStream, seconds: float | None, error: Callable[[], JamsocketError]) -> Generator[None]:
+    """Fails the stream, also in the middle of a call or a read, after this many seconds."""
+    if seconds is None:
+        yield
+        return
+    alarm = asyncio.get_running_loop().call_later(seconds, lambda: stream.fail(error()))
+    try:
+        yield
+    finally:
+        alarm.cancel()

@@ -6,18 +6,25 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from .errors import JamsocketError, NotFoundError, TransportError
+from .messages import Answer
+from .operations import Operation
 from .retry import Sleep
 from .session import AsyncSession
 from .states import BackendState
 from .status_stream import Deliver, Drop, Open, Read, ReadAnswer, Step, Unwatch, Watch
 from .transport import AsyncStreamConnection
 
+T = TypeVar("T")
+
 logger = logging.getLogger("jamsocket")
+
+_ABANDONED_AFTER = 0.5
+"""Seconds after which the connection goes if whoever waited for a state was cancelled and does not come back."""
 
 
 class AsyncStatusStream:
@@ -41,45 +48,23 @@ class AsyncStatusStream:
         self._session = session
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connection: AsyncStreamConnection | None = None
-        self._scope: asyncio.Timeout | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._closing: asyncio.Task[None] | None = None
+        # What is waited for, in a task of its own: who waits may be cancelled and come back, and nothing is lost.
+        self._pending: asyncio.Task[Any] | None = None
+        self._unfinished: Step | None = None
+        self._abandonment: asyncio.TimerHandle | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._is_in_use = False
         self._is_closed = False
         self._failure: JamsocketError | None = None
-        self._watch: asyncio.Task[None] | None = None
-        self._unfinished: Step | None = None
-        self._sleep_until: float | None = None
         self._on_settled: Callable[[JamsocketError | None], None] = _ignore
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> BackendState:
-        if not self._idle.is_set():
-            raise RuntimeError("Another task is iterating this status stream; open one for each.")
-        self._loop = asyncio.get_running_loop()
-        self._idle.clear()
-        state: BackendState | None = None
-        try:
-            # The scope never expires by itself: it is how `aclose` interrupts a wait, in whichever task that is.
-            async with asyncio.timeout(None) as self._scope:
-                state = await self._advance()
-        except JamsocketError:
-            raise
-        except TimeoutError:
-            if not self._is_closed:
-                raise
-        finally:
-            self._scope = None
-            try:
-                if state is None:
-                    # Ended, failed, or interrupted: a cancelled read costs the connection, not the stream.
-                    await self._drop_connection()
-            finally:
-                self._idle.set()
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
+        with self._use():
+            state = await self._until_cancelled(self._advance())
         if state is None:
             raise StopAsyncIteration
         return state
@@ -93,31 +78,38 @@ class AsyncStatusStream:
         await self.aclose()
 
     def __del__(self) -> None:
-        connection, loop = self._connection, self._loop
-        if connection is not None and connection.is_open and loop is not None and loop.is_running():
+        loop, connection, pending = self._loop, self._connection, self._pending
+        if connection is not None and loop is not None and loop.is_running():
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(lambda: loop.create_task(connection.aclose()))
+                loop.call_soon_threadsafe(lambda: _keep(loop.create_task(_close(connection, pending))))
 
     async def aclose(self) -> None:
         """Ends the stream, also while another task waits in it; further calls do nothing.
 
         A task that waits in `anext` gets `StopAsyncIteration`.
         """
+        loop = self._loop
+        if loop is not None and loop is not asyncio.get_running_loop():
+            # Its connection belongs to another loop, in another thread.
+            if loop.is_running():
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.aclose(), loop))
+            self._is_closed = True
+            return
         self.stop()
-        await self._idle.wait()
-        await self._drop_connection()
+        await self._release()
 
     def stop(self) -> None:
         """Ends the stream like `aclose`, without waiting for its connection to be closed. On the loop's thread."""
         self._is_closed = True
         self._unwatch()
-        if self._scope is not None and not self._scope.expired() and self._loop is not None:
-            self._scope.reschedule(self._loop.time())
+        if self._pending is not None:
+            self._pending.cancel()
 
     def fail(self, error: JamsocketError) -> None:
         """Ends the stream with an error for whoever iterates it."""
-        self._failure = error
-        self.stop()
+        if not self._is_closed:
+            self._failure = error
+            self.stop()
 
     @property
     def is_closed(self) -> bool:
@@ -128,6 +120,42 @@ class AsyncStatusStream:
         """Has this called, perhaps more than once, when the stream is under way or has failed."""
         self._on_settled = callback
 
+    async def call(self, operation: Operation[T]) -> T:
+        """Carries a call through on the stream's own connection, so that whatever ends the stream ends it too."""
+        with self._use():
+            return operation.parse(await self._until_cancelled(self._call(operation)))
+
+    @contextlib.contextmanager
+    def _use(self) -> Generator[None]:
+        if self._is_in_use:
+            raise RuntimeError("Another task is iterating this status stream; open one for each.")
+        self._is_in_use = True
+        self._loop = asyncio.get_running_loop()
+        if self._abandonment is not None:
+            self._abandonment.cancel()
+        try:
+            yield
+        finally:
+            self._is_in_use = False
+
+    async def _until_cancelled(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Awaits what uses the connection; afterwards the connection is released if the stream is over."""
+        try:
+            result = await coroutine
+        except asyncio.CancelledError:
+            if self._loop is not None:
+                self._abandonment = self._loop.call_later(_ABANDONED_AFTER, self._abandon)
+            raise
+        except BaseException:
+            await self._release()
+            raise
+        if self._is_closed:
+            await self._release()
+            failure, self._failure = self._failure, None
+            if failure is not None:
+                raise failure
+        return result
+
     async def _advance(self) -> BackendState | None:
         """Performs steps up to the next delivery; None if the stream is over."""
         result: Any = None
@@ -136,10 +164,11 @@ class AsyncStatusStream:
             if step is None:
                 try:
                     step = self._steps.send(result)
-                except BaseException as error:
+                except StopIteration:
                     self._is_closed = True
-                    if isinstance(error, StopIteration):
-                        return None
+                    return None
+                except BaseException:
+                    self._is_closed = True
                     raise
             if isinstance(step, Deliver):
                 return step.state
@@ -152,40 +181,80 @@ class AsyncStatusStream:
         match step:
             case Open(last_event_id=last_event_id, patience=patience):
                 request = self._session.operations.status_stream(self._backend_id, last_event_id)
-                if self._connection is None:
-                    self._connection = self._session.stream_connection()
-                try:
-                    return await self._connection.open(request, patience)
-                except TransportError as error:
-                    return error
+                connection = await self._connected()
+                return await self._wait_for(lambda: connection.open(request, patience))
             case Read():
-                try:
-                    return None if self._connection is None else await self._connection.read()
-                except TransportError as error:
-                    return error
-            case ReadAnswer() if self._connection is not None:
-                return await self._connection.read_answer()
+                return None if self._connection is None else await self._wait_for(self._connection.read)
+            case ReadAnswer():
+                connection = await self._connected()
+                return await self._wait_for(connection.read_answer)
             case Drop():
                 if self._connection is not None:
-                    await self._connection.drop()
+                    await self._wait_for(self._connection.drop)
             case Watch(seconds=seconds):
                 self._watch = asyncio.create_task(self._ask_after(seconds))
             case Unwatch():
                 self._unwatch()
                 self._on_settled(None)
             case Sleep(seconds=seconds):
-                await self._sleep(seconds)
-            case _:
-                raise AssertionError(f"{step} cannot be performed now")
+                await self._wait_for(lambda: self._session.clock.sleep(seconds))
+            case Deliver():
+                raise AssertionError("a delivery is not performed")
         return None
 
-    async def _sleep(self, seconds: float) -> None:
-        # Callers who give up on `anext` after a moment, again and again, must not start the wait anew each time.
-        clock = self._session.clock
-        if self._sleep_until is None:
-            self._sleep_until = clock.monotonic() + seconds
-        await clock.sleep(max(0.0, min(seconds, self._sleep_until - clock.monotonic())))
-        self._sleep_until = None
+    async def _wait_for(self, start: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """The result of what `start` makes, or of what it made before, if that is still pending."""
+        if self._pending is None:
+            self._pending = asyncio.create_task(start())
+        await asyncio.wait([self._pending])
+        pending, self._pending = self._pending, None
+        if pending is None or pending.cancelled():
+            return None  # the stream was stopped
+        try:
+            return pending.result()
+        except TransportError as error:
+            return error
+
+    async def _call(self, operation: Operation[T]) -> Answer:
+        connection = await self._connected()
+
+        async def send() -> Answer:
+            outcome = await self._wait_for(lambda: connection.exchange(operation.request))
+            if isinstance(outcome, Answer):
+                return outcome
+            if isinstance(outcome, TransportError):
+                raise outcome
+            raise self._failure or TransportError.closed(operation.request)
+
+        async def sleep(seconds: float) -> None:
+            await self._wait_for(lambda: self._session.clock.sleep(seconds))
+
+        return await self._session.attempt(operation.request, send, sleep)
+
+    async def _connected(self) -> AsyncStreamConnection:
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+            self._closing = None
+        if self._connection is None:
+            self._connection = self._session.stream_connection()
+        return self._connection
+
+    async def _release(self) -> None:
+        """Closes the connection, whatever happens to the task that asks for it."""
+        self._disconnect()
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    def _abandon(self) -> None:
+        if not self._is_in_use:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        self._unwatch()
+        connection, self._connection = self._connection, None
+        pending, self._pending = self._pending, None
+        if connection is not None or pending is not None:
+            self._closing = _keep(asyncio.create_task(_close(connection, pending)))
 
     async def _ask_after(self, seconds: float) -> None:
         """The watch's task: does the server know this backend at all?"""
@@ -196,21 +265,14 @@ class AsyncStatusStream:
             self._watch = None
             self.fail(error)
             self._on_settled(error)
-            return
-        except JamsocketError:
-            pass  # only a 404 would have meant anything
+        except Exception as error:  # only a 404 would have meant anything
+            logger.debug("Asking for the status of a silent backend failed: %s", type(error).__name__)
         self._on_settled(None)
 
     def _unwatch(self) -> None:
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.cancel()
-
-    async def _drop_connection(self) -> None:
-        self._unwatch()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.aclose()
 
 
 class AsyncSubscription:
@@ -230,12 +292,11 @@ class AsyncSubscription:
         self._is_unsubscribed = False
         self._first_error: Exception | None = None
         self._is_calling = False
-        self._task: asyncio.Task[None] | None = None
+        stream.on_settled(self._settle)
+        self._task = _keep(asyncio.create_task(self._run(), name="jamsocket status stream"))
 
     async def start(self) -> None:
-        """Starts, and waits until the stream is under way; raises the error that keeps it from it."""
-        self._stream.on_settled(self._settle)
-        self._task = asyncio.create_task(self._run(), name="jamsocket status stream")
+        """Waits until the stream is under way; raises the error that keeps it from it."""
         try:
             await self._settled
         except BaseException:
@@ -244,12 +305,11 @@ class AsyncSubscription:
 
     def on_done(self, callback: Callable[[Self], object]) -> None:
         """Has this called when the subscription is over."""
-        assert self._task is not None
         self._task.add_done_callback(lambda _: callback(self))
 
     async def wait(self) -> None:
         """Waits until an ended subscription is gone, but not for a callback that is running."""
-        if self._task is not None and not self._is_calling:
+        if not self._is_calling and self._loop is asyncio.get_running_loop():
             await asyncio.wait([self._task])
 
     def unsubscribe(self) -> None:
@@ -317,6 +377,24 @@ class AsyncSubscription:
                 await outcome
         finally:
             self._is_calling = False
+
+
+async def _close(connection: AsyncStreamConnection | None, pending: asyncio.Task[Any] | None) -> None:
+    if pending is not None:
+        pending.cancel()
+        await asyncio.gather(pending, return_exceptions=True)
+    if connection is not None:
+        await connection.aclose()
+
+
+_tasks: set[asyncio.Task[None]] = set()
+
+
+def _keep(task: asyncio.Task[None]) -> asyncio.Task[None]:
+    """Holds on to a task until it is done: event loops do not."""
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+    return task
 
 
 def _ignore(error: JamsocketError | None) -> None:

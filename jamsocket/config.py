@@ -8,16 +8,19 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+import httpx
 from attrs import field, frozen
 
 from .errors import ConfigError
 from .retry import check_seconds
-from .secret import Secret
+from .secret import Secret, conceal
 
 PRODUCTION_URL = "https://api.jamsocket.com"
 DEV_PORT = 8080
 DEV_NAME = "-"
 """What the dev server is told as account and service: it has only one of each."""
+
+_VARIABLE_NAMES = ("DEV", "DEV_PORT", "ACCOUNT", "TOKEN", "SERVICE", "ENVIRONMENT", "API_URL")
 
 _TRUE = {"true", "1", "yes", "on"}
 _FALSE = {"false", "0", "no", "off", ""}
@@ -130,29 +133,34 @@ def from_arguments(
     return _credentials(given, _ARGUMENTS, allow_insecure_http, problems)
 
 
-def arguments_from(environ: Mapping[str, str], *, allow_insecure_http: bool = False) -> dict[str, Any]:
+def read_variables(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The variables that matter, the token concealed; one that is empty is left out."""
+    names = [f"JAMSOCKET_{name}" for name in _VARIABLE_NAMES]
+    found = {name: environ[name] for name in names if environ.get(name, "").strip()}
+    return {name: conceal(value) if name == _VARIABLES.token else value for name, value in found.items()}
+
+
+def arguments_from(variables: Mapping[str, Any], *, allow_insecure_http: bool = False) -> dict[str, Any]:
     """The constructor's arguments that environment variables stand for.
 
     Raises:
         ConfigError: naming every variable that is missing or malformed.
     """
-    word = environ.get("JAMSOCKET_DEV", "").strip().lower()
+    word = variables.get("JAMSOCKET_DEV", "").strip().lower()
+    port = variables.get(_VARIABLES.port)
+    problems: list[str] = []
     if word in _TRUE:
-        problems: list[str] = []
-        port = _read_port(environ.get(_VARIABLES.port) or None, _VARIABLES, problems)
+        number = _read_port(port, _VARIABLES, problems)
         if problems:
             raise ConfigError(problems)
-        return {"dev": True, "port": port}
+        return {"dev": True, "port": number}
     names = ("account", "token", "service", "environment", "api_url")
-    given: dict[str, object] = {name: environ.get(getattr(_VARIABLES, name)) or None for name in names}
-    problems = []
+    given: dict[str, object] = {name: variables.get(getattr(_VARIABLES, name)) for name in names}
     wanted = dict(given)
     if word not in _FALSE:
-        problems.append(
-            f"JAMSOCKET_DEV must be true or false (or 1/0, yes/no, on/off), not {environ['JAMSOCKET_DEV']!r}."
-        )
+        problems.append(f"JAMSOCKET_DEV must be true or false (or 1/0, yes/no, on/off), not {word!r}.")
         # Which of the two sets of variables is meant is unknown now: say what is malformed, not what is missing.
-        _read_port(environ.get(_VARIABLES.port) or None, _VARIABLES, problems)
+        _read_port(port, _VARIABLES, problems)
         wanted = {name: value for name, value in given.items() if value is not None}
     _credentials(wanted, _VARIABLES, allow_insecure_http, problems)
     return {**given, "allow_insecure_http": allow_insecure_http}
@@ -207,14 +215,14 @@ def _name(value: object, name: str, problems: list[str], *, slash_hint: str | No
 def _token(value: object, name: str, problems: list[str]) -> Secret | None:
     if value is None:
         return None
-    if not isinstance(value, str):
+    if not isinstance(value, Secret):
         problems.append(f"{name} must be a string, not {type(value).__name__}.")
-    elif not re.fullmatch(r"[\x21-\x7e]+", value):
+        return None
+    if not re.fullmatch(r"[\x21-\x7e]+", value.reveal()):
         # The value is not shown: most of it is still the secret.
         problems.append(f"{name} must be visible ASCII characters without spaces or line ends; was it copied whole?")
-    else:
-        return Secret(value)
-    return None
+        return None
+    return value
 
 
 def _api_url(value: object, names: _Names, allow_insecure_http: bool, problems: list[str]) -> str:
@@ -248,7 +256,9 @@ def _split(value: str) -> SplitResult | None:
     try:
         url = urlsplit(value)
         _ = url.port  # reading it is what checks it
-    except ValueError:
+        host = httpx.URL(value).host  # httpx is stricter: what it refuses could never be sent
+        host.encode("idna")
+    except (ValueError, httpx.InvalidURL):
         return None
     return url
 

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from attrs import frozen
 
-from .messages import Answer
+from .messages import Answer, Request
 
 if TYPE_CHECKING:
     from jamsocket_api.models import TerminatedState
@@ -167,6 +167,11 @@ class TransportError(JamsocketError):
         self.request_sent = request_sent
         self.retryable = retryable
         super().__init__(f"{method} {url}: {message}")
+
+    @classmethod
+    def closed(cls, request: Request) -> TransportError:
+        """For a request that ended because its own side closed the connection."""
+        return cls("the connection was closed", method=request.method, url=request.url, retryable=False)
 
 
 class RequestTimeoutError(TransportError, TimeoutError):

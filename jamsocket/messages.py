@@ -40,6 +40,7 @@ class Head:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     reason: str = ""
+    content_coding: str = ""
 
     def answer(self, body: bytes = b"") -> Answer:
         """The whole response, once its body is known."""
@@ -49,10 +50,6 @@ class Head:
     def media_type(self) -> str:
         """The content type without its parameters, in lower case."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-    @property
-    def content_coding(self) -> str:
-        return self.headers.get("content-encoding", "")
 
     @property
     def is_success(self) -> bool:

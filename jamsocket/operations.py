@@ -121,6 +121,8 @@ def check_backend_id(backend_id: object) -> str:
         raise TypeError(f"backend_id must be a string, not {type(backend_id).__name__}.")
     if backend_id in {"", ".", ".."}:
         raise ValueError(f"backend_id must be the id of a backend, not {backend_id!r}.")
+    if len(backend_id) > 512:
+        raise ValueError(f"backend_id has {len(backend_id)} characters; no id is that long.")
     try:
         backend_id.encode()
     except UnicodeEncodeError:

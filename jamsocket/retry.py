@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 
 from attrs import frozen
@@ -10,6 +9,9 @@ from attrs import frozen
 from .clock import Clock
 from .errors import TransportError, retry_after
 from .messages import Answer
+
+MAX_SECONDS = 1e8
+"""The longest wait that may be asked for, in seconds: three years; some clocks cannot count much further."""
 
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 MAX_RETRY_AFTER = 60.0
@@ -20,8 +22,8 @@ def check_seconds(name: str, value: object) -> float:
     """The value, if it is a number of seconds that can be waited; raises `TypeError` or `ValueError`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}.")
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a positive number of seconds, not {value!r}.")
+    if not 0 < value <= MAX_SECONDS:  # NaN is refused too
+        raise ValueError(f"{name} must be a number of seconds above 0 and up to {MAX_SECONDS:g}, not {value!r:.50}.")
     return float(value)
 
 
@@ -72,9 +74,9 @@ class Sleep:
 
 
 def attempts(
-    *, idempotent: bool, max_retries: int, clock: Clock, give_up_at: float | None = None
+    *, idempotent: bool, max_retries: int, clock: Clock
 ) -> Generator[Send | Sleep, Answer | TransportError | None, Answer]:
-    """The attempts of one call, as steps for the caller to perform; none starts after `give_up_at` (monotonic).
+    """The attempts of one call, as steps for the caller to perform.
 
     Returns the answer that counts, which is a success or any other status for the caller to judge; raises the
     `TransportError` of the last attempt if there was none.
@@ -86,7 +88,7 @@ def attempts(
         wait = None
         if failures < max_retries:
             wait = wait_before_retry(outcome, idempotent=idempotent, failures=failures, clock=clock)
-        if wait is None or (give_up_at is not None and clock.monotonic() + wait >= give_up_at):
+        if wait is None:
             if isinstance(outcome, TransportError):
                 raise outcome
             return outcome

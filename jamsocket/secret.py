@@ -22,3 +22,8 @@ class Secret:
 
     def __reduce__(self) -> str:
         raise TypeError("A secret is not pickled.")
+
+
+def conceal(value: object) -> object:
+    """A string as a secret; a secret, or anything that cannot be one, as it is."""
+    return Secret(value) if isinstance(value, str) else value

@@ -17,11 +17,9 @@ from .errors import TransportError
 from .messages import Answer, Request
 from .operations import Operation, Operations
 from .retry import Send, Sleep, attempts
-from .transport import AsyncStreamConnection, AsyncTransport, StreamConnection, Transport
+from .transport import CLOSED, AsyncStreamConnection, AsyncTransport, StreamConnection, Transport
 
 T = TypeVar("T")
-
-_CLOSED = "This Jamsocket client is closed; make a new one."
 
 
 def check_http_client(given: object, kind: type) -> None:
@@ -42,16 +40,13 @@ class Session:
         self._transport = Transport(config, http_client, self.clock)
         self._closed = threading.Event()
 
-    def call(self, operation: Operation[T], *, give_up_at: float | None = None) -> T:
-        """Carries a call through; no attempt starts, or waits for the server, beyond `give_up_at` (monotonic)."""
-        timeout = self.options.timeout
-        if give_up_at is not None:
-            timeout = max(0.001, min(timeout, give_up_at - self.clock.monotonic()))
-        return operation.parse(self.send(operation.request, timeout, give_up_at=give_up_at))
+    def call(self, operation: Operation[T]) -> T:
+        """Carries a call through."""
+        return operation.parse(self.send(operation.request, self.options.timeout))
 
-    def send(self, request: Request, timeout: float, *, give_up_at: float | None = None) -> Answer:
+    def send(self, request: Request, timeout: float) -> Answer:
         """The answer to a request, tried again where that is safe; raises `TransportError` if there is none."""
-        return self._attempt(request, lambda: self._transport.send(request, timeout), give_up_at)
+        return self.attempt(request, lambda: self._transport.send(request, timeout), self._sleep)
 
     def open_stream(self, request: Request, patience: float | None) -> tuple[Answer, StreamConnection]:
         """As `send`, for a request that asks for an event stream: its body is left to be read from the connection."""
@@ -62,17 +57,17 @@ class Session:
             return head.answer() if head.is_event_stream else connection.read_answer()
 
         try:
-            return self._attempt(request, open_once), connection
+            return self.attempt(request, open_once, self._sleep), connection
         except BaseException:
             connection.close()
             raise
 
-    def _attempt(self, request: Request, send: Callable[[], Answer], give_up_at: float | None = None) -> Answer:
+    def attempt(self, request: Request, send: Callable[[], Answer], sleep: Callable[[float], None]) -> Answer:
+        """The answer that `send` gets in the end; between attempts it sleeps."""
         steps = attempts(
             idempotent=request.idempotent,
             max_retries=self.options.max_retries,
             clock=self.clock,
-            give_up_at=give_up_at,
         )
         outcome: Answer | TransportError | None = None
         while True:
@@ -90,25 +85,34 @@ class Session:
                         outcome = error
                 case Sleep(seconds=seconds):
                     outcome = None
-                    self.clock.wait(self._closed, seconds)
+                    sleep(seconds)
 
     def ask_status(self, backend_id: str) -> None:
         """Asks for the status, once; raises what that ends in."""
+        self.check_open()
         operation = self.operations.status(backend_id)
         operation.parse(self._transport.send(operation.request, self.options.timeout))
 
     def stream_connection(self) -> StreamConnection:
         """A connection for one stream."""
+        self.check_open()
         return self._transport.stream_connection(self.options.timeout)
 
     def check_open(self) -> None:
         """Raises `RuntimeError` once the session is closed."""
         if self._closed.is_set():
-            raise RuntimeError(_CLOSED)
+            raise RuntimeError(CLOSED)
+
+    def _sleep(self, seconds: float) -> None:
+        self.clock.wait(self._closed, seconds)
+
+    def refuse(self) -> None:
+        """Lets nothing new begin; calls that wait to try again end."""
+        self._closed.set()
 
     def close(self) -> None:
-        """Closes the connections; calls that wait to try again end."""
-        self._closed.set()
+        """Closes the connections."""
+        self.refuse()
         self._transport.close()
 
 
@@ -124,16 +128,13 @@ class AsyncSession:
         self._transport = AsyncTransport(config, http_client, self.clock)
         self._is_closed = False
 
-    async def call(self, operation: Operation[T], *, give_up_at: float | None = None) -> T:
-        """Carries a call through; no attempt starts, or waits for the server, beyond `give_up_at` (monotonic)."""
-        timeout = self.options.timeout
-        if give_up_at is not None:
-            timeout = max(0.001, min(timeout, give_up_at - self.clock.monotonic()))
-        return operation.parse(await self.send(operation.request, timeout, give_up_at=give_up_at))
+    async def call(self, operation: Operation[T]) -> T:
+        """Carries a call through."""
+        return operation.parse(await self.send(operation.request, self.options.timeout))
 
-    async def send(self, request: Request, timeout: float, *, give_up_at: float | None = None) -> Answer:
+    async def send(self, request: Request, timeout: float) -> Answer:
         """The answer to a request, tried again where that is safe; raises `TransportError` if there is none."""
-        return await self._attempt(request, lambda: self._transport.send(request, timeout), give_up_at)
+        return await self.attempt(request, lambda: self._transport.send(request, timeout), self.clock.sleep)
 
     async def open_stream(self, request: Request, patience: float | None) -> tuple[Answer, AsyncStreamConnection]:
         """As `send`, for a request that asks for an event stream: its body is left to be read from the connection."""
@@ -144,19 +145,22 @@ class AsyncSession:
             return head.answer() if head.is_event_stream else await connection.read_answer()
 
         try:
-            return await self._attempt(request, open_once), connection
+            return await self.attempt(request, open_once, self.clock.sleep), connection
         except BaseException:
             await connection.aclose()
             raise
 
-    async def _attempt(
-        self, request: Request, send: Callable[[], Awaitable[Answer]], give_up_at: float | None = None
+    async def attempt(
+        self,
+        request: Request,
+        send: Callable[[], Awaitable[Answer]],
+        sleep: Callable[[float], Awaitable[None]],
     ) -> Answer:
+        """The answer that `send` gets in the end; between attempts it sleeps."""
         steps = attempts(
             idempotent=request.idempotent,
             max_retries=self.options.max_retries,
             clock=self.clock,
-            give_up_at=give_up_at,
         )
         outcome: Answer | TransportError | None = None
         while True:
@@ -174,23 +178,29 @@ class AsyncSession:
                         outcome = error
                 case Sleep(seconds=seconds):
                     outcome = None
-                    await self.clock.sleep(seconds)
+                    await sleep(seconds)
 
     async def ask_status(self, backend_id: str) -> None:
         """Asks for the status, once; raises what that ends in."""
+        self.check_open()
         operation = self.operations.status(backend_id)
         operation.parse(await self._transport.send(operation.request, self.options.timeout))
 
     def stream_connection(self) -> AsyncStreamConnection:
         """A connection for one stream."""
+        self.check_open()
         return self._transport.stream_connection(self.options.timeout)
 
     def check_open(self) -> None:
         """Raises `RuntimeError` once the session is closed."""
         if self._is_closed:
-            raise RuntimeError(_CLOSED)
+            raise RuntimeError(CLOSED)
+
+    def refuse(self) -> None:
+        """Lets nothing new begin."""
+        self._is_closed = True
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop."""
-        self._is_closed = True
+        self.refuse()
         await self._transport.aclose()

@@ -15,6 +15,7 @@ sseclient-py parses the fields of each event. Alone it gets these wrong, so it i
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 
@@ -30,7 +31,7 @@ MAX_EVENT_BYTES = 1 << 20
 
 _BOM = b"\xef\xbb\xbf"
 _FIELD = re.compile(rb"(data|event|id|retry)(?::|$)")
-_RETRY = re.compile(rb"retry: ?0*([0-9]+)$")
+_RETRY = re.compile(rb"retry: ?([0-9]+)$")
 _RETRY_DIGITS = 15  # a longer number is cut: it is thousands of years either way
 
 
@@ -139,7 +140,7 @@ class EventDecoder:
                 self._id = line
             case b"retry":
                 if number := _RETRY.match(line):
-                    self.retry = int(number[1][:_RETRY_DIGITS])
+                    self.retry = int(number[1].lstrip(b"0")[:_RETRY_DIGITS] or b"0")
             case _:
                 pass
         return None
@@ -157,13 +158,15 @@ class EventDecoder:
         # Without data nothing is dispatched, but the id counts; sseclient-py tells it only with some data.
         *earlier, last = bytes(data or b"data\n").splitlines()
         # Each `data` line in a block of its own, because of the square; the other fields go with the last.
-        blocks = [*earlier, b"\n".join(line for line in (event, id_, last) if line)]
-        parsed = list(_Parser(_utf_8(block) + b"\n\n" for block in blocks).events())
-        if parsed[-1].id is not None:
-            self.last_event_id = parsed[-1].id
+        blocks = itertools.chain(earlier, [b"\n".join(line for line in (event, id_, last) if line)])
+        texts: list[str] = []
+        for part in _Parser(_utf_8(block) + b"\n\n" for block in blocks).events():
+            texts.append(part.data)
+        if part.id is not None:
+            self.last_event_id = part.id
         if not data:
             return None
-        return ServerSentEvent(parsed[-1].event, "\n".join(part.data for part in parsed), self.last_event_id)
+        return ServerSentEvent(part.event, "\n".join(texts), self.last_event_id)
 
 
 class _Parser(SSEClient):

@@ -62,7 +62,7 @@ class Open:
 
 @frozen
 class ReadAnswer:
-    """Step: read the rest of a response that is no event stream; the result is an `Answer`."""
+    """Step: read the rest of a response that is no event stream; the result is an `Answer` or a `TransportError`."""
 
 
 @frozen
@@ -147,14 +147,13 @@ def follow(*, max_retries: int, stall_timeout: float, backoff: Backoff, clock: C
         else:
             outcome: Answer | TransportError
             if isinstance(head, Head):
-                answer: Answer = yield ReadAnswer()
+                outcome = yield ReadAnswer()
                 yield Drop()
-                if answer.status == 204:
+                if isinstance(outcome, Answer) and outcome.status == 204:
                     return
-                if answer.status == 200:
+                if isinstance(outcome, Answer) and outcome.status == 200:
                     kind = head.media_type[:100]
-                    raise InvalidResponseError(f"its content type is {kind!r}, not text/event-stream", answer)
-                outcome = answer
+                    raise InvalidResponseError(f"its content type is {kind!r}, not text/event-stream", outcome)
             else:
                 outcome = head
             if not was_open:

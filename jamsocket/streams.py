@@ -7,14 +7,17 @@ import logging
 import threading
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from .errors import JamsocketError, NotFoundError, TransportError
+from .operations import Operation
 from .retry import Sleep
 from .session import Session
 from .states import BackendState
 from .status_stream import Deliver, Drop, Open, Read, ReadAnswer, Step, Unwatch, Watch
 from .transport import StreamConnection
+
+T = TypeVar("T")
 
 logger = logging.getLogger("jamsocket")
 
@@ -50,19 +53,9 @@ class StatusStream:
         return self
 
     def __next__(self) -> BackendState:
-        if not self._in_use.acquire(blocking=False):
-            raise RuntimeError("Another thread is iterating this status stream; open one for each.")
-        try:
+        with self._use():
             state = self._advance()
-        except BaseException:
-            # What interrupts a step (Ctrl-C, say) costs the connection; a later `next` comes back on another.
-            self._unwatch()
-            if self._connection is not None:
-                self._connection.drop()
-            raise
-        finally:
-            self._in_use.release()
-            self._release_if_closed()
+            self._unfinished = None
         if state is None:
             raise StopIteration
         return state
@@ -92,8 +85,9 @@ class StatusStream:
 
     def fail(self, error: JamsocketError) -> None:
         """Ends the stream, from any thread, with an error for whoever iterates it."""
-        self._failure = error
-        self.close()
+        if not self._closed.is_set():
+            self._failure = error
+            self.close()
 
     @property
     def is_closed(self) -> bool:
@@ -104,46 +98,75 @@ class StatusStream:
         """Has this called, perhaps more than once and from any thread, when the stream is under way or has failed."""
         self._on_settled = callback
 
+    def call(self, operation: Operation[T]) -> T:
+        """Carries a call through on the stream's own connection, so that whatever ends the stream ends it too."""
+        with self._use():
+            answer = self._session.attempt(
+                operation.request,
+                lambda: self._connected().exchange(operation.request),
+                lambda seconds: self._session.clock.wait(self._closed, seconds),
+            )
+        return operation.parse(answer)
+
+    @contextlib.contextmanager
+    def _use(self) -> Generator[None]:
+        """One thread at a time; afterwards the connection is released if the stream is over."""
+        if not self._in_use.acquire(blocking=False):
+            raise RuntimeError("Another thread is iterating this status stream; open one for each.")
+        try:
+            yield
+        except BaseException as error:
+            # What interrupts a step (Ctrl-C, say) costs the connection; a later `next` comes back on another.
+            self._unwatch()
+            if self._connection is not None:
+                self._connection.drop()
+            if isinstance(error, JamsocketError):
+                failure = self._take_failure()
+                self._closed.set()
+                if failure is not None:
+                    raise failure from error
+            raise
+        finally:
+            self._in_use.release()
+            self._release_if_closed()
+        failure = self._take_failure()
+        if failure is not None:
+            raise failure
+
+    def _take_failure(self) -> JamsocketError | None:
+        failure, self._failure = self._failure, None
+        return failure
+
     def _advance(self) -> BackendState | None:
         """Performs steps up to the next delivery; None if the stream is over."""
         result: Any = None
-        step, self._unfinished = self._unfinished, None
         while not self._closed.is_set():
+            # Remembered until it is done: an interrupt must not lose it.
+            step = self._unfinished
             if step is None:
                 try:
-                    step = self._steps.send(result)
-                except BaseException as error:
+                    step = self._unfinished = self._steps.send(result)
+                except StopIteration:
                     self._closed.set()
-                    if isinstance(error, StopIteration):
-                        return None
+                    return None
+                except BaseException:
+                    self._closed.set()
                     raise
             if isinstance(step, Deliver):
                 return step.state
-            self._unfinished = step
             result = self._perform(step)
-            step = self._unfinished = None
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+            self._unfinished = None
         return None
 
     def _perform(self, step: Step) -> Any:
         match step:
             case Open(last_event_id=last_event_id, patience=patience):
                 request = self._session.operations.status_stream(self._backend_id, last_event_id)
-                if self._connection is None:
-                    self._connection = self._session.stream_connection()
-                try:
-                    return self._connection.open(request, patience)
-                except TransportError as error:
-                    return error
+                return _outcome(lambda: self._connected().open(request, patience))
             case Read() if self._connection is not None:
-                try:
-                    return self._connection.read()
-                except TransportError as error:
-                    return error
+                return _outcome(self._connection.read)
             case ReadAnswer() if self._connection is not None:
-                return self._connection.read_answer()
+                return _outcome(self._connection.read_answer)
             case Drop() if self._connection is not None:
                 self._connection.drop()
             case Watch(seconds=seconds):
@@ -159,20 +182,28 @@ class StatusStream:
                 raise AssertionError(f"{step} cannot be performed now")
         return None
 
+    def _connected(self) -> StreamConnection:
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._session.stream_connection()
+            if self._closed.is_set():
+                connection.interrupt()  # `close` came too early to see it
+        return connection
+
     def _ask(self) -> None:
         """On the watch's thread: does the server know this backend at all?"""
         watch = threading.current_thread()
+        verdict: NotFoundError | None = None
         try:
             self._session.ask_status(self._backend_id)
         except NotFoundError as error:
-            if watch is self._watch:
-                self.fail(error)
-                self._on_settled(error)
-            return
-        except JamsocketError:
-            pass  # only a 404 would have meant anything
+            verdict = error
+        except Exception as error:  # only a 404 would have meant anything
+            logger.debug("Asking for the status of a silent backend failed: %s", type(error).__name__)
         if watch is self._watch:
-            self._on_settled(None)
+            if verdict is not None:
+                self.fail(verdict)
+            self._on_settled(verdict)
 
     def _unwatch(self) -> None:
         watch, self._watch = self._watch, None
@@ -235,7 +266,7 @@ class Subscription:
                     break
                 try:
                     self._on_status(state)
-                except Exception:
+                except BaseException:  # SystemExit too: in a thread it would end nothing but the stream
                     logger.exception("The on_status callback raised; the stream goes on")
         except Exception as error:
             if self._settled.is_set():
@@ -256,6 +287,14 @@ class Subscription:
             self._on_error(error)
         except Exception:
             logger.exception("The on_error callback raised")
+
+
+def _outcome(act: Callable[[], T]) -> T | TransportError:
+    """What an act on a connection results in, for the state machine to judge."""
+    try:
+        return act()
+    except TransportError as error:
+        return error
 
 
 def _ignore(error: JamsocketError | None) -> None:

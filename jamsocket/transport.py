@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import AsyncGenerator, Iterator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeAlias, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import httpx
 
@@ -38,7 +38,13 @@ C = TypeVar("C", httpx.Client, httpx.AsyncClient)
 Timeouts: TypeAlias = dict[str, float | None]
 
 # What httpx and the layers below it raise for a request that fails; all of it is translated.
-FAILURES = (httpx.HTTPError, httpx.InvalidURL, OSError)
+FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError)
+
+
+# A stream's connection is not kept for its next one: only of a new connection the socket is known from the start.
+_ONE_USE = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+
+CLOSED = "This Jamsocket client is closed; make a new one."
 
 
 class Transport:
@@ -49,7 +55,10 @@ class Transport:
         self._clock = clock
         self._given = http_client
         self._own: httpx.Client | None = None
-        self._lock = threading.Lock()
+        self._is_closed = False
+        # Reentrant: a signal handler that closes the client may interrupt the thread that is making it.
+        self._lock = threading.RLock()
+        _transports.add(self)
 
     def send(self, request: Request, timeout: float) -> Answer:
         """The complete answer to a request; raises `TransportError` or `InvalidResponseError`.
@@ -58,11 +67,11 @@ class Transport:
         """
         response: httpx.Response | None = None
         reader: AnswerReader | None = None
-        http_request = build_request(request, self._config, timeouts(timeout))
         client = self._client()
         try:
+            http_request = build_request(request, self._config, timeouts(timeout))
             response = client.send(http_request, stream=True, auth=None, follow_redirects=False)
-            reader = AnswerReader(head_of(request, response), coding_of(response), timeout, self._clock)
+            reader = AnswerReader(head_of(request, response), timeout, self._clock)
             for chunk in raw_chunks(response):
                 if reader.feed(chunk):
                     break
@@ -78,14 +87,21 @@ class Transport:
         """A connection for one stream, apart from those that requests share."""
         if self._given is not None:
             return StreamConnection(self._given, self._config, timeout, self._clock, owned=False)
-        client = own_client(httpx.Client, self._config)
+        client = own_client(httpx.Client, self._config, limits=_ONE_USE)
         return StreamConnection(client, self._config, timeout, self._clock, owned=True)
 
     def close(self) -> None:
         """Closes what is ours; a client that the user gave stays open."""
         with self._lock:
-            if self._own is not None:
-                self._own.close()
+            self._is_closed = True
+            own, self._own = self._own, None
+        if own is not None:
+            own.close()
+
+    def after_fork(self) -> None:
+        """In a forked child: leaves the connections to the parent, which uses them too."""
+        self._own = None
+        self._lock = threading.RLock()
 
     def _client(self) -> httpx.Client:
         if self._given is not None:
@@ -93,6 +109,8 @@ class Transport:
         with self._lock:
             if self._own is None:
                 self._own = own_client(httpx.Client, self._config)
+            if self._is_closed:
+                raise RuntimeError(CLOSED)
             return self._own
 
 
@@ -120,10 +138,12 @@ class StreamConnection:
     def open(self, request: Request, patience: float | None) -> Head:
         """Sends the request; a read of an event stream may then wait `patience` seconds for a byte (None: for ever)."""
         self.drop()
+        if self._interrupted:
+            raise TransportError.closed(request)
         self._request, self._patience = request, patience
         limits = timeouts(self._timeout)
-        http_request = build_request(request, self._config, limits, trace=self._trace)
         try:
+            http_request = build_request(request, self._config, limits, trace=self._trace)
             response = self._client.send(http_request, stream=True, auth=None, follow_redirects=False)
         except FAILURES as error:
             raise translate(error, request, self._timeout) from without_traceback(error)
@@ -131,8 +151,8 @@ class StreamConnection:
         self._keep_socket(response.extensions.get("network_stream"))
         if response.http_version == "HTTP/2":
             self._socket = None  # it carries other requests too: shutting it down would end them
-        self._chunks = raw_chunks(response)
         head = self._head = head_of(request, response)
+        self._chunks = raw_chunks(response)
         if head.is_event_stream:
             limits["read"] = patience
         return head
@@ -149,14 +169,23 @@ class StreamConnection:
     def read_answer(self) -> Answer:
         """The rest of a response that is not a stream, bounded in size and time."""
         assert self._head is not None
+        assert self._request is not None
         if self._response is None or self._chunks is None:
             return self._head.answer()
-        reader = AnswerReader(self._head, coding_of(self._response), self._timeout, self._clock, limit=MAX_ERROR_BODY)
-        with contextlib.suppress(*FAILURES):
+        reader = AnswerReader(self._head, self._timeout, self._clock)
+        try:
             for chunk in self._chunks:
                 if reader.feed(chunk):
                     break
+        except FAILURES as error:
+            if reader.must_be_whole:
+                raise translate(error, self._request, self._timeout) from without_traceback(error)
         return reader.answer()
+
+    def exchange(self, request: Request) -> Answer:
+        """The complete answer to a request that is no stream."""
+        self.open(request, None)
+        return self.read_answer()
 
     def drop(self) -> None:
         """Closes the connection; another may be opened."""
@@ -193,10 +222,11 @@ class StreamConnection:
 
     def _shut_down(self) -> None:
         # A forked child shares the connection with its parent and must leave it alone.
-        if self._socket is not None and os.getpid() == self._process:
+        sock = self._socket
+        if sock is not None and os.getpid() == self._process:
             with contextlib.suppress(OSError):
                 # Not SSLSocket.shutdown: it takes the TLS layer away from under the thread that reads.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class AsyncTransport:
@@ -208,6 +238,7 @@ class AsyncTransport:
         self._given = http_client
         # Pooled connections belong to the event loop that made them.
         self._own: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+        _transports.add(self)
 
     async def send(self, request: Request, timeout: float) -> Answer:
         """The complete answer to a request; raises `TransportError` or `InvalidResponseError`.
@@ -216,11 +247,11 @@ class AsyncTransport:
         """
         response: httpx.Response | None = None
         reader: AnswerReader | None = None
-        http_request = build_request(request, self._config, timeouts(timeout))
         client = self._client()
         try:
+            http_request = build_request(request, self._config, timeouts(timeout))
             response = await client.send(http_request, stream=True, auth=None, follow_redirects=False)
-            reader = AnswerReader(head_of(request, response), coding_of(response), timeout, self._clock)
+            reader = AnswerReader(head_of(request, response), timeout, self._clock)
             async with contextlib.aclosing(async_raw_chunks(response)) as chunks:
                 async for chunk in chunks:
                     if reader.feed(chunk):
@@ -237,7 +268,7 @@ class AsyncTransport:
         """A connection for one stream, apart from those that requests share."""
         if self._given is not None:
             return AsyncStreamConnection(self._given, self._config, timeout, self._clock, owned=False)
-        client = own_client(httpx.AsyncClient, self._config)
+        client = own_client(httpx.AsyncClient, self._config, limits=_ONE_USE)
         return AsyncStreamConnection(client, self._config, timeout, self._clock, owned=True)
 
     async def aclose(self) -> None:
@@ -245,6 +276,10 @@ class AsyncTransport:
         client = self._own.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.aclose()
+
+    def after_fork(self) -> None:
+        """In a forked child: leaves the connections to the parent, which uses them too."""
+        self._own = WeakKeyDictionary()
 
     def _client(self) -> httpx.AsyncClient:
         if self._given is not None:
@@ -290,8 +325,8 @@ class AsyncStreamConnection:
         network_stream = response.extensions.get("network_stream")
         if network_stream is not None:
             keep_alive(network_stream.get_extra_info("socket"))
-        self._chunks = async_raw_chunks(response)
         head = self._head = head_of(request, response)
+        self._chunks = async_raw_chunks(response)
         if head.is_event_stream:
             limits["read"] = patience
         return head
@@ -308,14 +343,23 @@ class AsyncStreamConnection:
     async def read_answer(self) -> Answer:
         """The rest of a response that is not a stream, bounded in size and time."""
         assert self._head is not None
+        assert self._request is not None
         if self._response is None or self._chunks is None:
             return self._head.answer()
-        reader = AnswerReader(self._head, coding_of(self._response), self._timeout, self._clock, limit=MAX_ERROR_BODY)
-        with contextlib.suppress(*FAILURES):
+        reader = AnswerReader(self._head, self._timeout, self._clock)
+        try:
             async for chunk in self._chunks:
                 if reader.feed(chunk):
                     break
+        except FAILURES as error:
+            if reader.must_be_whole:
+                raise translate(error, self._request, self._timeout) from without_traceback(error)
         return reader.answer()
+
+    async def exchange(self, request: Request) -> Answer:
+        """The complete answer to a request that is no stream."""
+        await self.open(request, None)
+        return await self.read_answer()
 
     async def drop(self) -> None:
         """Closes the connection; another may be opened."""
@@ -334,6 +378,18 @@ class AsyncStreamConnection:
             await self._client.aclose()
 
 
+_transports: WeakSet[Transport | AsyncTransport] = WeakSet()
+
+
+def _after_fork() -> None:
+    for transport in list(_transports):
+        transport.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 class AnswerReader:
     """Collects a response's body: bounded in size, in time and in what decompression may make of it.
 
@@ -341,18 +397,18 @@ class AnswerReader:
     has to be whole.
     """
 
-    def __init__(self, head: Head, coding: str, timeout: float, clock: Clock, limit: int | None = None) -> None:
+    def __init__(self, head: Head, timeout: float, clock: Clock) -> None:
         self._head = head
         self._timeout = timeout
         self._clock = clock
         self._deadline = clock.monotonic() + timeout
-        self._limit = limit or (MAX_BODY if head.is_success else MAX_ERROR_BODY)
+        self._limit = MAX_BODY if head.is_success else MAX_ERROR_BODY
         self._body = bytearray()
         self._problem = ""
         self._is_late = False
         self._decompressor: Decompressor | None = None
         try:
-            self._decompressor = Decompressor(coding)
+            self._decompressor = Decompressor(head.content_coding)
         except ContentError as error:
             self._problem = str(error)
 
@@ -384,13 +440,15 @@ class AnswerReader:
         if self._head.is_success:
             if self._problem:
                 raise InvalidResponseError(self._problem, answer)
+            if self._decompressor is not None and not self._decompressor.is_complete:
+                raise InvalidResponseError("its compressed body is cut short", answer)
             if self._is_late:
                 message = f"the answer was not complete after {self._timeout:g} s"
                 raise RequestTimeoutError(message, method=answer.method, url=answer.url)
         return answer
 
 
-def own_client(kind: type[C], config: Config) -> C:
+def own_client(kind: type[C], config: Config, limits: httpx.Limits | None = None) -> C:
     """An httpx client of our own: nothing is followed, kept or sent that the API did not ask for."""
     # A loopback address is never reached through a proxy, which would see the token and could not reach it anyway.
     use_environment = not config.is_loopback
@@ -399,6 +457,7 @@ def own_client(kind: type[C], config: Config) -> C:
             verify=tls_context(config, use_environment=use_environment),
             trust_env=use_environment,
             follow_redirects=False,
+            limits=limits or httpx.Limits(max_connections=None, max_keepalive_connections=20),
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
         )
     except (ValueError, ImportError, httpx.InvalidURL) as error:
@@ -445,12 +504,9 @@ def build_request(request: Request, config: Config, limits: Timeouts, trace: obj
 
 
 def head_of(request: Request, response: httpx.Response) -> Head:
-    return Head(request.method, request.url, response.status_code, response.headers, response.reason_phrase)
-
-
-def coding_of(response: httpx.Response) -> str:
     # A response that was read before (a mock's) is decoded already.
-    return "" if response.is_stream_consumed else response.headers.get("content-encoding", "")
+    coding = "" if response.is_stream_consumed else response.headers.get("content-encoding", "")
+    return Head(request.method, request.url, response.status_code, response.headers, response.reason_phrase, coding)
 
 
 def raw_chunks(response: httpx.Response) -> Iterator[bytes]:

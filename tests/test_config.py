@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import pytest
 
 from jamsocket import AsyncJamsocket, ConfigError, Jamsocket
-from jamsocket.config import from_arguments, is_loopback
+from jamsocket.config import is_loopback
 from tests.support.clients import Maker
 
 CREDENTIALS: dict[str, Any] = {"account": "acme", "token": "tok-1", "service": "whiteboard"}
@@ -81,6 +82,30 @@ def test_a_malformed_token_is_refused_and_not_shown(token: Any) -> None:
     assert not (isinstance(token, str) and token.strip("\x00\n ") and token in text)
 
 
+@pytest.mark.parametrize("service", ["x/y", "", "\n"])
+def test_a_traceback_with_locals_shows_no_token(make: Maker, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = "tok-" + "planted"
+    variables = {**VARIABLES, "JAMSOCKET_SERVICE": service, "JAMSOCKET_TOKEN": token}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for attempt in (
+        lambda: make.cls(account="acme", token=token, service=service),
+        lambda: make.cls.from_env(),
+        lambda: make.cls.from_env(dict(variables)),
+        lambda: make.cls(account="acme", token=token, service="s", timeout=-1),
+    ):
+        try:
+            attempt()
+        except ValueError as error:
+            ours = traceback.TracebackException.from_exception(error, capture_locals=True)
+            frames = [frame for frame in ours.stack if "tests" not in frame.filename]
+            assert frames
+            assert token not in "".join(traceback.StackSummary.from_list(frames).format())
+            assert token not in str([frame.locals for frame in frames])
+        else:
+            pytest.fail("it should have raised")
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -95,6 +120,9 @@ def test_a_malformed_token_is_refused_and_not_shown(token: Any) -> None:
         "https://user:secret-pw@api.example.com",
         "https://api example.com",
         "https://[::1",
+        "https://a..b",
+        "https://" + "a" * 64 + ".example.com",
+        "https://256.256.256.256",
         5,
     ],
 )
@@ -117,7 +145,7 @@ def test_plain_http_to_this_machine_is_fine(url: str) -> None:
 
 
 def test_a_trailing_slash_does_not_matter() -> None:
-    assert from_arguments(**CREDENTIALS, api_url="https://example.com/base/").api_url == "https://example.com/base"
+    assert "api_url='https://example.com/base'" in repr(Jamsocket(**CREDENTIALS, api_url="https://example.com/base/"))
 
 
 @pytest.mark.parametrize("host", ["localhost.example.com", "127.0.0.1.example.com", "10.0.0.1", "example", "::2", ""])
@@ -138,6 +166,8 @@ def test_several_problems_come_in_one_error() -> None:
         ({"timeout": float("nan")}, ValueError),
         ({"timeout": float("inf")}, ValueError),
         ({"timeout": "10"}, TypeError),
+        ({"timeout": 1e10}, ValueError),
+        ({"timeout": 10**400}, ValueError),
         ({"timeout": True}, TypeError),
         ({"max_retries": -1}, ValueError),
         ({"max_retries": 1.5}, TypeError),

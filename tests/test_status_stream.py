@@ -33,8 +33,9 @@ LIFE = ["scheduled", "loading", "starting", "waiting", "ready", "terminating", "
 
 def head(status: int = 200, **headers: str) -> Head:
     content_type = "text/event-stream" if status == 200 else "text/plain"
+    coding = headers.pop("content_encoding", "")
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Head("GET", URL, status, {"content-type": content_type, **named})
+    return Head("GET", URL, status, {"content-type": content_type, **named}, content_coding=coding)
 
 
 def event(status: str, **more: Any) -> bytes:
