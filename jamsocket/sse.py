@@ -159,14 +159,14 @@ class EventDecoder:
         *earlier, last = bytes(data or b"data\n").splitlines()
         # Each `data` line in a block of its own, because of the square; the other fields go with the last.
         blocks = itertools.chain(earlier, [b"\n".join(line for line in (event, id_, last) if line)])
-        texts: list[str] = []
-        for part in _Parser(_utf_8(block) + b"\n\n" for block in blocks).events():
-            texts.append(part.data)
-        if part.id is not None:
-            self.last_event_id = part.id
+        parsed = _Parser(_utf_8(block) + b"\n\n" for block in blocks).events()
+        texts = [next(parsed).data for _ in earlier]
+        whole = next(parsed)
+        if whole.id is not None:
+            self.last_event_id = whole.id
         if not data:
             return None
-        return ServerSentEvent(part.event, "\n".join(texts), self.last_event_id)
+        return ServerSentEvent(whole.event, "\n".join([*texts, whole.data]), self.last_event_id)
 
 
 class _Parser(SSEClient):

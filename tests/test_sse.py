@@ -454,6 +454,21 @@ def test_the_parser_sees_each_byte_of_many_lines_once(monkeypatch: pytest.Monkey
     assert sum(fed) <= 2 * len(stream)
 
 
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"retry:" + b"0" * 1_000_000 + b"x\n\n",
+        b"data\n" * 200_000 + b"\n",
+        b"id\n" * 300_000 + b"\n",
+        b"\r" * 1_000_000,
+    ],
+    ids=["zeros that are no number", "lines without data", "ids", "line ends"],
+)
+def test_the_worst_megabyte_is_decoded(stream: bytes) -> None:
+    """No time is compared: a regular expression that grows with the square would hang here."""
+    assert len(decode([stream]).events) == stream.startswith(b"data")
+
+
 # ── Logs ──
 
 
