@@ -81,7 +81,7 @@ class Connection:
     def wait_for_client(self) -> None:
         """Returns when the client is gone or the server stops."""
         while not self.server.stopping.is_set():
-            readable, _, _ = select.select([self.sock], [], [], 0.02)
+            readable = is_readable(self.sock)
             if readable:
                 try:
                     if not self.sock.recv(65536):
@@ -107,7 +107,7 @@ class Connection:
 
     def _receive(self) -> bool:
         while not self.server.stopping.is_set():
-            readable, _, _ = select.select([self.sock], [], [], 0.02)
+            readable = is_readable(self.sock)
             if not readable and not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
                 continue
             try:
@@ -117,6 +117,13 @@ class Connection:
             self._buffer += data
             return bool(data)
         return False
+
+
+def is_readable(sock: socket.socket) -> bool:
+    """Whether there is something to read, or comes within a moment. (`select` could not count beyond 1,023.)"""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(20))
 
 
 Action = Callable[[Connection], None]
