@@ -68,8 +68,9 @@ def environment(server: DevServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # pages do not close every client that they show
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/low-level.md"])
-def test_pages(page: str) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/low-level.md", "docs/hosting.md"])
+def test_pages(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     names: dict[str, Any] = {}
     for block in blocks(page)[1 if page == "README.md" else 0 :]:
         run(block, names)
@@ -80,7 +81,7 @@ def test_pages(page: str) -> None:
         assert describe(Jamsocket.from_env().status(document["backend_id"])) in {"scheduled", "waiting", "ready"}
     elif page == "docs/guide.md":
         asyncio.run(names["main"]())
-    else:
+    elif page == "docs/low-level.md":
         assert asyncio.run(names["whose_token"]()) == ["-"]
         with pytest.raises(jamsocket.NotFoundError):  # until the development server has logs
             names["print_logs"](names["jamsocket"], "b1")
