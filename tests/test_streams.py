@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -664,3 +665,13 @@ def test_the_users_http_client_is_used_for_streams_and_stays_open(make: Maker, s
     jamsocket.close()
     assert not http_client.is_closed
     make.close_http_client(http_client)
+
+
+def test_tcp_keep_alive_is_on(jamsocket: Any, server: FaultServer, make: Maker) -> None:
+    server.on("GET", STREAM, stream(event("ready"), hang))
+    states = jamsocket.statuses("b1")
+    assert next(states).status == "ready"
+    connection = (states if make.kind == "blocking" else states.stream)._connection
+    sock = connection._response.extensions["network_stream"].get_extra_info("socket")
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0
+    states.close()
