@@ -28,8 +28,10 @@ from jamsocket_api.models import (
 
 from ._version import __version__
 from .async_client import AsyncJamsocket
+from .async_session_backend import AsyncSessionBackend
 from .async_streams import AsyncStatusStream
 from .client import Jamsocket
+from .connection import SocketIOAddress
 from .errors import (
     AuthenticationError,
     BackendTerminatedError,
@@ -49,12 +51,14 @@ from .errors import (
 )
 from .requests import JSON, ConnectDict, ConnectResponse, ExecutableDict, ResourceLimitsDict, SpawnDict
 from .retry import Backoff
+from .session_backend import SessionBackend
 from .states import BackendState, UnknownState
 from .streams import StatusStream
 
 __all__ = [
     "JSON",
     "AsyncJamsocket",
+    "AsyncSessionBackend",
     "AsyncStatusStream",
     "AuthenticationError",
     "BackendState",
@@ -84,6 +88,8 @@ __all__ = [
     "ResourceLimitsDict",
     "ScheduledState",
     "ServerError",
+    "SessionBackend",
+    "SocketIOAddress",
     "SpawnConfig",
     "SpawnDict",
     "StartingState",

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
@@ -119,6 +119,7 @@ class AsyncJamsocket:
         self._session = AsyncSession(config, Options(timeout, max_retries), http_client)
         self._streams: WeakSet[AsyncStatusStream] = WeakSet()
         self._subscriptions: set[AsyncSubscription] = set()
+        self._pauses: set[asyncio.Future[None]] = set()
         self._lock = threading.Lock()
         self._api: AuthenticatedClient | None = None
 
@@ -268,16 +269,18 @@ class AsyncJamsocket:
             try:
                 match step:
                     case Connect(timed_out=timed_out):
-                        # A stream's connection, for the call alone: the alarm can end it.
-                        async with self.statuses("-", stall_timeout=stall_timeout, backoff=backoff) as line:
-                            with _alarm(line, left, timed_out):
-                                connection = await line.call(operation)
+                        # A stream's connection, for the call alone: the deadline can end it.
+                        async with (
+                            self.statuses("-", stall_timeout=stall_timeout, backoff=backoff) as line,
+                            _deadline(left, timed_out),
+                        ):
+                            connection = await line.call(operation)
                         result = connection
                     case Await(backend_id=backend_id, watcher=watcher):
                         states = self.statuses(backend_id, stall_timeout=stall_timeout, backoff=backoff)
                         result = await self._wait_for(backend_id, watcher, left, states)
                     case Sleep(seconds=seconds):
-                        await clock.sleep(seconds)
+                        await self._pause(seconds)
             except JamsocketError as error:
                 advance = partial(steps.throw, error)
             else:
@@ -419,17 +422,27 @@ class AsyncJamsocket:
         self, backend_id: str, watcher: Watcher[S], seconds: float | None, states: AsyncStatusStream
     ) -> S:
         """Shows a backend's states to the watcher until it has what it waits for."""
-        async with states:
-            with _alarm(states, seconds, watcher.timed_out):
-                # First the present state: the stream begins with the past, in which a dying backend was ready once.
-                now = await states.call(self._session.operations.status(backend_id))
-                if (found := watcher.judge(now)) is not None:
+        async with states, _deadline(seconds, watcher.timed_out):
+            # First the present state: the stream begins with the past, in which a dying backend was ready once.
+            now = await states.call(self._session.operations.status(backend_id))
+            if (found := watcher.judge(now)) is not None:
+                return found
+            async for state in states:
+                if (found := watcher.judge(state)) is not None:
                     return found
-                async for state in states:
-                    if (found := watcher.judge(state)) is not None:
-                        return found
         self._session.check_open()
         raise watcher.ended()
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleeps, but not beyond the client's end."""
+        self._session.check_open()
+        pause = asyncio.ensure_future(self._session.clock.sleep(seconds))
+        self._pauses.add(pause)
+        try:
+            await asyncio.wait([pause])
+        finally:
+            pause.cancel()
+            self._pauses.discard(pause)
 
     async def terminate(self, backend_id: str, *, hard: bool = False) -> None:
         """Ends a backend. One that has ended already is a success.
@@ -473,6 +486,8 @@ class AsyncJamsocket:
             streams = list(self._streams)
         for stream in streams:
             await stream.aclose()
+        for pause in list(self._pauses):
+            pause.cancel()
         for subscription in list(self._subscriptions):
             await subscription.wait()
         await self._session.aclose()
@@ -490,14 +505,15 @@ class AsyncJamsocket:
         return f"{type(self).__name__}({session.config.describe() if session else '…'})"
 
 
-@contextlib.contextmanager
-def _alarm(stream: AsyncStatusStream, seconds: float | None, error: Callable[[], JamsocketError]) -> Generator[None]:
-    """Fails the stream, also in the middle of a call or a read, after this many seconds."""
-    if seconds is None:
-        yield
-        return
-    alarm = asyncio.get_running_loop().call_later(seconds, lambda: stream.fail(error()))
+@contextlib.asynccontextmanager
+async def _deadline(seconds: float | None, error: Callable[[], JamsocketError]) -> AsyncGenerator[None]:
+    """Ends what is done within after this many seconds, with this error."""
+    scope = asyncio.timeout(seconds)
     try:
-        yield
-    finally:
-        alarm.cancel()
+        async with scope:
+            yield
+    except TimeoutError as raised:
+        # An error of ours may be a TimeoutError too.
+        if not scope.expired() or isinstance(raised, JamsocketError):
+            raise
+        raise error() from None

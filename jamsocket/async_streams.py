@@ -204,11 +204,13 @@ class AsyncStatusStream:
 
     async def _wait_for(self, start: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """The result of what `start` makes, or of what it made before, if that is still pending."""
-        if self._pending is None:
-            self._pending = asyncio.create_task(start())
-        await asyncio.wait([self._pending])
-        pending, self._pending = self._pending, None
-        if pending is None or pending.cancelled():
+        pending = self._pending
+        if pending is None:
+            pending = self._pending = asyncio.create_task(start())
+        await asyncio.wait([pending])
+        if self._pending is pending:
+            self._pending = None
+        if pending.cancelled():
             return None  # the stream was stopped
         try:
             return pending.result()
@@ -216,9 +218,10 @@ class AsyncStatusStream:
             return error
 
     async def _call(self, operation: Operation[T]) -> Answer:
-        connection = await self._connected()
-
         async def send() -> Answer:
+            if self._is_closed:
+                raise self._failure or TransportError.closed(operation.request)
+            connection = await self._connected()
             outcome = await self._wait_for(lambda: connection.exchange(operation.request))
             if isinstance(outcome, Answer):
                 return outcome

@@ -14,6 +14,8 @@ def main() -> None:
         if missing.partition(".")[0] == "jamsocket":
             raise
         sys.exit(f"The jamsocket command needs the extra 'cli' ({missing} is missing): pip install 'jamsocket[cli]'")
+    except RuntimeError as error:  # not on this system
+        sys.exit(f"jamsocket: {error}")
     app()
 
 

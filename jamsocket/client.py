@@ -267,10 +267,10 @@ class Jamsocket:
             try:
                 match step:
                     case Connect(timed_out=timed_out):
-                        # A stream's connection, for the call alone: the alarm can end it.
+                        # A stream's connection, for the call alone: the deadline can end it.
                         with (
                             self.statuses("-", stall_timeout=stall_timeout, backoff=backoff) as line,
-                            _alarm(line, left, timed_out),
+                            _deadline(line, left, timed_out),
                         ):
                             connection = line.call(operation)
                         result = connection
@@ -416,7 +416,7 @@ class Jamsocket:
 
     def _wait_for(self, backend_id: str, watcher: Watcher[S], seconds: float | None, states: StatusStream) -> S:
         """Shows a backend's states to the watcher until it has what it waits for."""
-        with states, _alarm(states, seconds, watcher.timed_out):
+        with states, _deadline(states, seconds, watcher.timed_out):
             # First the present state: the stream begins with the past, in which a dying backend was ready once.
             now = states.call(self._session.operations.status(backend_id))
             if (found := watcher.judge(now)) is not None:
@@ -487,7 +487,7 @@ class Jamsocket:
 
 
 @contextlib.contextmanager
-def _alarm(stream: StatusStream, seconds: float | None, error: Callable[[], JamsocketError]) -> Generator[None]:
+def _deadline(stream: StatusStream, seconds: float | None, error: Callable[[], JamsocketError]) -> Generator[None]:
     """Fails the stream, also in the middle of a call or a read, after this many seconds."""
     if seconds is None:
         yield

@@ -11,7 +11,9 @@ import httpx
 
 from jamsocket import (
     AsyncJamsocket,
+    AsyncSessionBackend,
     BackendState,
+    Backoff,
     ConnectDict,
     ConnectRequest,
     ConnectResponse,
@@ -20,6 +22,7 @@ from jamsocket import (
     LoadingState,
     ReadyState,
     ScheduledState,
+    SessionBackend,
     SpawnConfig,
     StartingState,
     StatusStream,
@@ -78,6 +81,24 @@ def connect(jamsocket: Jamsocket) -> None:
     jamsocket.connect(auth=[1])  # WRONG
     jamsocket.connect({"kye": "x"})  # WRONG
     options = {"key": "k", "spwan": True}  # WRONG
+
+
+def connect_ready(jamsocket: Jamsocket) -> None:
+    assert_type(jamsocket.connect_ready(), ConnectResponse)
+    jamsocket.connect_ready(key="k", spawn={"max_idle_seconds": 1}, timeout=None, stall_timeout=3, backoff=Backoff())
+    jamsocket.connect_ready({"key": "k"}, timeout=5)
+    jamsocket.connect_ready(ConnectRequest(key="k"))
+    options: ConnectDict = {"key": "k"}
+    jamsocket.connect_ready(options)
+    jamsocket.connect_ready(**options, timeout=5)
+    jamsocket.connect_ready("my-key")  # WRONG
+    jamsocket.connect_ready(kye="my-key")  # WRONG
+    jamsocket.connect_ready({"kye": "my-key"})  # WRONG
+    jamsocket.connect_ready({"timeout": 5})  # WRONG
+    jamsocket.connect_ready(spawn={"max_idle_second": 1})  # WRONG
+    jamsocket.connect_ready(timeuot=5)  # WRONG
+    jamsocket.connect_ready(timeout="5")  # WRONG
+    jamsocket.connect(timeout=5)  # WRONG
 
 
 # ── States ──
@@ -156,3 +177,47 @@ async def follow_async(jamsocket: AsyncJamsocket, backend_id: str) -> None:
     assert_type(await jamsocket.wait_until_ready(backend_id), ReadyState)
     await jamsocket.connect(kye="x")  # WRONG
     print([*jamsocket.statuses(backend_id)])  # WRONG
+
+
+# ── SessionBackend ──
+
+
+def session_backend(connection: ConnectResponse, message: dict[str, object]) -> None:
+    SessionBackend(message)
+    SessionBackend('{"url": "…"}', timeout=3, max_retries=0, http_client=httpx.Client(), stall_timeout=9)
+    with SessionBackend(connection) as backend:
+        assert_type(backend, SessionBackend)
+        assert_type(backend.is_ready, bool)
+        assert_type(backend.url_for("a"), str)
+        assert_type(backend.socketio.origin, str)
+        unsubscribe = backend.on_status(print)
+        assert_type(unsubscribe(), None)
+        backend.on_ready(lambda ready: print(assert_type(ready, ReadyState)), on_error=print)
+        assert_type(backend.wait_ready(), ReadyState)
+        assert_type(backend.wait_terminated(timeout=None), TerminatedState)
+        assert_type(backend.status(), BackendState)
+    SessionBackend(5)  # WRONG
+    SessionBackend(connection, http_client=httpx.AsyncClient())  # WRONG
+    SessionBackend(connection, "token")  # WRONG
+    backend.on_status()  # WRONG
+    backend.wait_ready(timeout="5")  # WRONG
+
+
+async def session_backend_async(connection: ConnectResponse) -> None:
+    async def on_ready(state: ReadyState) -> None:
+        print(state)
+
+    async with AsyncSessionBackend(connection, http_client=httpx.AsyncClient()) as backend:
+        assert_type(backend, AsyncSessionBackend)
+        backend.on_ready(on_ready)
+        backend.on_status(print)()
+        assert_type(await backend.wait_ready(), ReadyState)
+        assert_type(await backend.wait_terminated(), TerminatedState)
+        assert_type(await backend.status(), BackendState)
+        print(backend.wait_ready().status)  # WRONG
+        backend.on_status(on_ready)  # WRONG
+
+
+async def connect_ready_async(jamsocket: AsyncJamsocket) -> None:
+    assert_type(await jamsocket.connect_ready(key="k", timeout=5), ConnectResponse)
+    await jamsocket.connect_ready(kye="k")  # WRONG
