@@ -7,6 +7,7 @@ import ast
 import asyncio
 import contextlib
 import doctest
+import gc
 import inspect
 import io
 import re
@@ -16,10 +17,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 import jamsocket
-from jamsocket import AsyncJamsocket, AsyncStatusStream, Backoff, Jamsocket, StatusStream
+from jamsocket import (
+    AsyncJamsocket,
+    AsyncSessionBackend,
+    AsyncStatusStream,
+    Backoff,
+    Jamsocket,
+    SessionBackend,
+    StatusStream,
+)
 from jamsocket.hosting import DevServer
 from jamsocket.sse import EventDecoder
 
@@ -66,8 +76,22 @@ def environment(server: DevServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAMSOCKET_DEV_PORT", str(server.port))
 
 
+def careless(test: Any) -> Any:
+    """For pages and examples, which do not close every client that they show."""
+    test = pytest.mark.filterwarnings("ignore::ResourceWarning")(test)
+    test = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")(test)
+    return pytest.mark.usefixtures("swept")(test)
+
+
+@pytest.fixture
+def swept() -> Iterator[None]:
+    """What was not closed goes here, and not in the middle of another test."""
+    yield
+    gc.collect()
+
+
 @pytest.mark.usefixtures("environment")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # pages do not close every client that they show
+@careless
 @pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/low-level.md", "docs/hosting.md"])
 def test_pages(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
@@ -75,19 +99,27 @@ def test_pages(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for block in blocks(page)[1 if page == "README.md" else 0 :]:
         run(block, names)
     if page == "README.md":
-        document = asyncio.run(names["open_document"]("doc", "ada"))
+
+        async def view() -> Any:
+            async with names["jamsocket"]:
+                return await names["open_document"]("doc", "ada")
+
+        document = asyncio.run(view())
         assert document["backend_id"]
-        describe = names["describe"]
-        assert describe(Jamsocket.from_env().status(document["backend_id"])) in {"scheduled", "waiting", "ready"}
+        with Jamsocket.from_env() as client:
+            assert names["describe"](client.status(document["backend_id"])) in list(jamsocket.BackendStatus)
     elif page == "docs/guide.md":
         asyncio.run(names["main"]())
     elif page == "docs/low-level.md":
         assert asyncio.run(names["whose_token"]()) == ["-"]
         with pytest.raises(jamsocket.NotFoundError):  # until the development server has logs
             names["print_logs"](names["jamsocket"], "b1")
+    for value in names.values():  # pages do not close every client that they show
+        if isinstance(value, Jamsocket):
+            value.close()
 
 
-METHODS = ("connect", "status", "statuses", "status_stream", "wait_until_ready", "terminate")
+METHODS = ("connect", "connect_ready", "status", "statuses", "status_stream", "wait_until_ready", "terminate")
 DOCUMENTED = [
     *(
         (cls, name)
@@ -104,6 +136,8 @@ DOCUMENTED = [
             "api",
         )
     ),
+    (SessionBackend, ""),
+    (AsyncSessionBackend, ""),
     (StatusStream, ""),
     (AsyncStatusStream, ""),
     (Backoff, ""),
@@ -112,7 +146,7 @@ DOCUMENTED = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # examples do not close every client that they show
+@careless
 @pytest.mark.parametrize(("cls", "name"), DOCUMENTED)
 def test_docstrings(server: DevServer, cls: type, name: str) -> None:
     text = inspect.getdoc(getattr(cls, name) if name else cls) or ""
@@ -129,7 +163,7 @@ def test_docstrings(server: DevServer, cls: type, name: str) -> None:
             plain.wait_until_ready(connection.backend_id)
             client: Any = AsyncJamsocket(**account) if is_async else Jamsocket(**account)
             names: dict[str, Any] = {**vars(jamsocket), "DevServer": DevServer, "EventDecoder": EventDecoder}
-            names |= {"jamsocket": client, "connection": connection, "token": "t"}
+            names |= {"httpx": httpx, "jamsocket": client, "connection": connection, "token": "t"}
             # Those that follow a life to its end need an end.
             killer = threading.Timer(0.3, plain.terminate, [connection.backend_id], {"hard": True})
             killer.start()
@@ -146,5 +180,8 @@ def test_docstrings(server: DevServer, cls: type, name: str) -> None:
             finally:
                 killer.join()
                 await client.aclose() if is_async else client.close()
+                for value in names.values():
+                    if isinstance(value, Jamsocket):
+                        value.close()
 
     asyncio.run(run_all())
