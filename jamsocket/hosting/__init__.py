@@ -1,12 +1,19 @@
 """Session backends on your own machines: the development server. Needs the extra `cli`."""
 
+import os
+
+if os.name != "posix":
+    raise RuntimeError(
+        "jamsocket.hosting needs process groups and signals: Linux, macOS, or the Linux in Windows (WSL)"
+    )
+
 try:
     from .local import Backend, Limits
-    from .server import DevServer, DevServerError, Server
+    from .server import CommandNotFoundError, DevServer, DevServerError, PortInUseError, Server
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("jamsocket"):
         raise
     message = f"jamsocket.hosting needs the extra 'cli' ({error.name} is missing): pip install 'jamsocket[cli]'"
     raise ModuleNotFoundError(message, name=error.name) from None
 
-__all__ = ["Backend", "DevServer", "DevServerError", "Limits", "Server"]
+__all__ = ["Backend", "CommandNotFoundError", "DevServer", "DevServerError", "Limits", "PortInUseError", "Server"]

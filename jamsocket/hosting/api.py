@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
+import re
 import secrets
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.typedefs import Handler
 
-from .engine import Engine, EngineError, Place
+from .engine import Engine, EngineError, JSONObject, Place
 from .gate import Gate
 from .validation import connect_call, read_hard, read_object
 
@@ -21,6 +24,11 @@ MAX_BODY = 4 * 1024 * 1024
 
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 
+# Browsers call these, from pages of any origin: the id, which nobody can guess, is what lets them in.
+_PUBLIC = re.compile(r"/v2/backend/[^/]+/status(/stream)?")
+# Not even a preflight of these may look as if a page of another origin could read them.
+_PRIVATE = re.compile(r"/v2/backend/[^/]+(/logs/stream|/metrics/stream)?")
+
 
 class Api:
     """The API's handlers.
@@ -29,12 +37,15 @@ class Api:
         engine: what runs the backends.
         gate: who may call.
         base_url: where this API is reached, without a slash at the end.
+        stream_keepalive: after how many seconds of silence a status stream sends a comment; None, the default, means
+            never, because the JavaScript clients write a warning for each.
     """
 
-    def __init__(self, engine: Engine, gate: Gate, base_url: Callable[[], str]) -> None:
+    def __init__(self, engine: Engine, gate: Gate, base_url: str, stream_keepalive: float | None = None) -> None:
         self._engine = engine
         self._gate = gate
         self._base_url = base_url
+        self._stream_keepalive = stream_keepalive
 
     def application(self) -> web.Application:
         """The aiohttp application."""
@@ -51,14 +62,15 @@ class Api:
             ("GET", "/auth", self._auth),
         ):
             app.router.add_route(method, path, handler, expect_handler=expect)
-        app.router.add_route("OPTIONS", "/{path:.*}", self._options, expect_handler=expect)
         return app
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
         names = request.match_info
-        place = Place(names["account"], names["service"], names.get("environment"))
+        environment = names.get("environment")
+        # The path without an environment means the default one: the two share their keys.
+        place = Place(names["account"], names["service"], None if environment == "default" else environment)
         connected = await self._engine.connect(connect_call(place, read_object(await request.read())))
-        backend_url = f"{self._base_url()}/v2/backend/{connected.backend_id}"
+        backend_url = f"{self._base_url}/v2/backend/{connected.backend_id}"
         return reply(
             {
                 "backend_id": connected.backend_id,
@@ -86,12 +98,10 @@ class Api:
             }
         )
         await response.prepare(request)
-        try:
-            async for state in states:
+        async with contextlib.aclosing(or_silence(states, self._stream_keepalive)) as events:
+            async for state in events:
                 # One write for an event, LF only, one data line: there are clients that rely on each of these.
-                await response.write(b"data:" + to_json(state) + b"\n\n")
-        except ConnectionResetError:
-            pass  # the client is gone
+                await response.write(b":\n\n" if state is None else b"data:" + to_json(state) + b"\n\n")
         return response
 
     async def _terminate(self, request: web.Request) -> web.StreamResponse:
@@ -111,21 +121,43 @@ class Api:
     async def _auth(self, request: web.Request) -> web.StreamResponse:
         return reply({"status": "ok", "accounts": ["-"], "is_admin": False})
 
-    async def _options(self, request: web.Request) -> web.StreamResponse:
-        return web.Response(status=204, headers=_ANY_ORIGIN)
-
     @web.middleware
     async def _check_caller(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self._gate.check(request.headers.get("Host"), request.headers.get("Origin"))
+        self._gate.check_host(request.headers.get("Host"))
+        if request.method == "OPTIONS":
+            # That is no permission: a page that wants to send JSON needs a list of methods and headers as well.
+            return web.Response(status=204, headers={} if _PRIVATE.fullmatch(request.path) else _ANY_ORIGIN)
+        if request.method != "GET" or not _PUBLIC.fullmatch(request.path):
+            self._gate.check_origin(request.headers.get("Origin"))
+            self._gate.check_token(request.headers.get("Authorization"))
         return await handler(request)
+
+
+async def or_silence(
+    items: AsyncIterator[JSONObject], patience: float | None
+) -> AsyncGenerator[JSONObject | None, None]:
+    """The items as they come, and None whenever none came for so many seconds."""
+    while True:
+        step = asyncio.ensure_future(anext(items, None))
+        try:
+            while not (await asyncio.wait({step}, timeout=patience))[0]:
+                yield None
+        finally:
+            if not step.done():
+                step.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await step
+        item = step.result()
+        if item is None:
+            return
+        yield item
 
 
 @web.middleware
 async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Whatever goes wrong leaves as the API's error envelope."""
     response = await _enveloped(request, handler)
-    # Browsers call these two, and no other; nothing else is for the pages of another origin to read.
-    if request.path.endswith(("/status", "/status/stream")) and not response.prepared:
+    if _PUBLIC.fullmatch(request.path) and not response.prepared:
         response.headers.update(_ANY_ORIGIN)
     return response
 
@@ -134,12 +166,20 @@ async def _enveloped(request: web.Request, handler: Handler) -> web.StreamRespon
     try:
         return await handler(request)
     except EngineError as error:
-        return failure(error.status, error.code, error.message)
+        response = failure(error.status, error.code, error.message)
+        if error.status == 400:
+            # A wrong Content-Length cuts a body off; what is left of it would pass for the next request.
+            response.force_close()
+        return response
+    except web.RequestPayloadError:
+        response = failure(400, "BadRequest", "The body is not encoded as its headers say.")
+        response.force_close()
+        return response
     except web.HTTPException as error:
         if error.status == 404:
             return failure(404, "NotFound", f"There is nothing at {request.method} {request.path}.")
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return failure(error.status, error.reason.replace(" ", ""), f"{error.reason}.", headers)
+        return failure(error.status, error.reason.title().replace(" ", ""), f"{error.reason}.", headers)
     except (ConnectionError, TimeoutError):
         raise  # the client is gone
     except Exception:
@@ -148,22 +188,16 @@ async def _enveloped(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 async def expect(request: web.Request) -> None:
-    """`Expect: 100-continue` is honoured, anything else refused, in the envelope as well."""
+    """`Expect: 100-continue` is honoured; anything else is refused."""
     if request.headers.get("Expect", "").lower() != "100-continue":
-        refuse(417, "ExpectationFailed", "Only Expect: 100-continue is understood.")
-    assert request.transport is not None
-    request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
-def refuse(status: int, code: str, message: str) -> NoReturn:
-    """Ends a request from where no middleware is."""
-    response = web.HTTPException(text=error_text(status, code, message), content_type="application/json")
-    response.set_status(status)
-    raise response
+        raise web.HTTPExpectationFailed
+    if request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def to_json(data: object) -> bytes:
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
+    """Compact JSON. A lone surrogate, which an error message may quote, has no UTF-8: it becomes a question mark."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def reply(data: object) -> web.Response:
@@ -173,17 +207,12 @@ def reply(data: object) -> web.Response:
 
 def failure(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
     """An error in the API's envelope."""
-    body = error_text(status, code, message).encode()
+    body = to_json({"error": {"message": message, "status": status, "code": code, "id": secrets.token_hex(7)}})
     return web.Response(body=body, status=status, headers={"Content-Type": "application/json", **(headers or {})})
 
 
-def error_text(status: int, code: str, message: str) -> str:
-    error = {"message": message, "status": status, "code": code, "id": secrets.token_hex(7)}
-    return to_json({"error": error}).decode()
-
-
 class EnvelopeRequestHandler(web.RequestHandler):
-    """aiohttp's protocol, with our envelope also for what fails before any handler runs: garbage, endless headers."""
+    """aiohttp's protocol, with our envelope also for what fails before any middleware runs."""
 
     def handle_error(
         self,
@@ -192,11 +221,26 @@ class EnvelopeRequestHandler(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        response = super().handle_error(request, status, exc, message)
-        if not isinstance(response, web.Response):
-            return response
-        code = "BadRequest" if status == 400 else "Other"
-        text = "The request is not HTTP as it should be." if status == 400 else "The server failed; its log says why."
-        ours = failure(status, code, text)
-        ours.force_close()
-        return ours
+        """What the parser refuses (garbage, endless headers), and what nobody caught."""
+        if status != 400:
+            super().handle_error(request, status, exc, message)  # logs it; no response if one was begun
+            response = failure(status, "Other", "The server failed; its log says why.")
+        elif isinstance(exc, LineTooLong):
+            response = failure(400, "BadRequest", "The request line, or a header, is too long.")
+        else:
+            response = failure(
+                400, "BadRequest", "The request is not HTTP as it should be. Is its Content-Length right?"
+            )
+        # What follows on this connection may be the rest of what was refused.
+        response.force_close()
+        return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Sends a response; an exception that aiohttp made into one (a refused `Expect`) has no envelope yet."""
+        if isinstance(resp, web.HTTPException):
+            code = resp.reason.title().replace(" ", "")
+            resp = failure(resp.status, code, f"{resp.reason}.")
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)

@@ -47,12 +47,15 @@ class SpawnSettings:
 
 @frozen
 class ConnectCall:
-    """A checked connect request; `spawn` is None if nothing may be started."""
+    """A checked connect request.
+
+    `user_data` is its `auth` as JSON in ASCII, fit for a header. `spawn` is None if nothing may be started.
+    """
 
     place: Place
     key: str | None
     user: str | None
-    auth: JSONObject
+    user_data: str
     spawn: SpawnSettings | None
 
 

@@ -89,7 +89,13 @@ class Lifecycle:
         return bool(self.history) and self.history[-1].status >= Status.TERMINATING
 
     @property
+    def was_ready(self) -> bool:
+        """Whether it is ready, or was before its end began."""
+        return any(entry.status is Status.READY for entry in self.history)
+
+    @property
     def is_terminated(self) -> bool:
+        """Whether it is gone."""
         return self.status is Status.TERMINATED
 
     def advance(self, status: Status, now_ms: int) -> bool:

@@ -13,7 +13,8 @@ import signal
 import string
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from attrs import define, field, frozen
@@ -25,6 +26,9 @@ from .process import BackendProcess, Guardian, Ports, limit_resources
 logger = logging.getLogger("jamsocket.hosting")
 
 _ID_ALPHABET = string.ascii_lowercase + string.digits
+_DEFAULT_TAG = "latest"
+# How long after SIGKILL the kernel may take, in seconds: longer means that a process hangs in it (a dead NFS mount).
+_LAST_PATIENCE = 5.0
 
 OnStatus = Callable[["Backend"], None]
 OnLine = Callable[["Backend", str], None]
@@ -32,7 +36,10 @@ OnLine = Callable[["Backend", str], None]
 
 @frozen
 class Limits:
-    """How patient the engine is. All in seconds, but for the number of ended backends that are remembered."""
+    """How patient the engine is, in seconds, and how many ended backends, and services, it remembers.
+
+    `startup` is how long a backend may take to answer HTTP, `grace` what lies between SIGTERM and SIGKILL.
+    """
 
     startup: float = 300.0
     grace: float = 30.0
@@ -47,10 +54,22 @@ class Token:
 
     backend: Backend
     user: str | None
-    auth: JSONObject
-    secret_token: str
+    user_data: str
+    secret_token: str = field(repr=False)
     issued: float
     is_used: bool = False
+
+
+@frozen
+class Image:
+    """What a backend runs. A process has no image: its command stands for one."""
+
+    command: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Tells commands apart."""
+        return "sha256:" + hashlib.sha256("\0".join(self.command).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @define(eq=False)
@@ -60,6 +79,7 @@ class Backend:
     id: str
     place: Place
     key: str | None
+    image: Image
     settings: SpawnSettings
     port: int
     last_active: float
@@ -69,7 +89,9 @@ class Backend:
     connections: int = 0
     fencing_token: int = 0
     private_mount: Path | None = None
-    _changed: asyncio.Event = field(factory=asyncio.Event)
+    tokens: set[str] = field(factory=set[str], repr=False)
+    timers: list[asyncio.TimerHandle] = field(factory=list[asyncio.TimerHandle], repr=False)
+    _changed: asyncio.Event = field(factory=asyncio.Event, repr=False)
 
     @property
     def status(self) -> Status:
@@ -86,22 +108,27 @@ class Backend:
         await self._changed.wait()
 
     async def wait_until_open(self) -> bool:
-        """Waits until requests can be passed on; False if that will never be."""
+        """Waits until requests can be passed on; False if that will never be.
+
+        A backend on its way out is still open: who may use it then, `LocalEngine.admit` decides.
+        """
         while self.status < Status.READY:
             await self.wait_for_change()
-        return self.status is Status.READY
+        return self.life.was_ready and not self.life.is_terminated
 
 
 class LocalEngine:
     """Runs each backend as a process of one command, on this machine.
 
     Args:
-        command: the program and its arguments.
+        command: the program and its arguments; what `spawn.tag` calls `latest`.
+        tags: further commands, for other values of `spawn.tag`.
         host: the address on which backends listen.
         public_url: what connection URLs begin with, without a slash at the end.
         data_dir: where mounted directories are kept; None for a temporary one that goes with the engine.
         limits: how patient it is.
-        on_status, on_line: called with every change of a backend, and with every line that one writes.
+        on_status, on_line: called with every change of a backend, and with every line that one writes; if they raise,
+            that is logged.
         now, monotonic: the time of day in epoch seconds, and a clock that never jumps.
     """
 
@@ -111,6 +138,7 @@ class LocalEngine:
         *,
         host: str,
         public_url: str,
+        tags: Mapping[str, Sequence[str]] | None = None,
         data_dir: Path | None = None,
         limits: Limits | None = None,
         on_status: OnStatus | None = None,
@@ -118,7 +146,8 @@ class LocalEngine:
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._command = list(command)
+        self._images = {_DEFAULT_TAG: Image(tuple(command))}
+        self._images |= {tag: Image(tuple(other)) for tag, other in (tags or {}).items()}
         self._host = host
         self._public_url = public_url
         self._limits = limits or Limits()
@@ -127,54 +156,85 @@ class LocalEngine:
         self._now = now
         self._monotonic = monotonic
         self._backends: dict[str, Backend] = {}
+        self._ended: deque[str] = deque()
         self._keys: dict[tuple[Place, str], Backend] = {}
         self._tokens: dict[str, Token] = {}
         self._services: dict[tuple[str, str], None] = {}
         self._lives: set[asyncio.Task[None]] = set()
-        self._ports = Ports(host)
+        self._ports = Ports()
         self._last_fencing_token = 0
         self._guardian: Guardian | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._is_stopping = False
-        self._temporary = tempfile.TemporaryDirectory(prefix="jamsocket-") if data_dir is None else None
-        self._data_dir = Path(self._temporary.name) if self._temporary else Path(str(data_dir))
+        self._is_stopped = False
+        self._hurry = asyncio.Event()
+        self._data_dir = data_dir
+        self._scratch: Path | None = None
 
     async def start(self) -> None:
         """Makes ready to run backends."""
-        self._guardian = Guardian()
-        self._sweeper = asyncio.create_task(self._sweep_for_ever())
+        if self._data_dir is None:
+            self._scratch = Path(tempfile.mkdtemp(prefix="jamsocket-"))
+        self._guardian = Guardian(secrets.token_hex(16), self._scratch)
+        self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="sweeper")
 
     async def stop(self, grace: float) -> None:
         """Ends all backends, softly for `grace` seconds and then hard, and waits until none is left."""
         self._is_stopping = True
+        if self._is_stopped:
+            return
+        self._is_stopped = True
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.wait([self._sweeper])
-        for kind, patience in (("soft", grace), ("hard", None)):
-            for backend in list(self._running()):
-                self._end(backend, "external", "soft" if kind == "soft" else "hard")
-            if self._lives:
-                await asyncio.wait(self._lives, timeout=patience)
+        for backend in list(self._running()):
+            self._end(backend, "external", "soft")
+        await self._wait_for_lives(grace)
+        for backend in list(self._running()):
+            self._kill(backend)
+        # There is nothing more to hurry: this one is bounded.
+        if self._lives:
+            await asyncio.wait(self._lives, timeout=_LAST_PATIENCE)
+        for backend in self._running():
+            logger.error("Backend %s does not end, not even by SIGKILL", backend.id)
         if self._guardian is not None:
+            # It takes the temporary directory with it.
             await asyncio.to_thread(self._guardian.close)
-        if self._temporary is not None:
-            await asyncio.to_thread(self._temporary.cleanup)
+        elif self._scratch is not None:
+            self._scratch.rmdir()
+
+    def hurry(self) -> None:
+        """Makes a `stop` that is under way, or the next one, kill at once."""
+        self._hurry.set()
+
+    async def _wait_for_lives(self, patience: float) -> None:
+        if not self._lives:
+            return
+        ended = asyncio.ensure_future(asyncio.wait(set(self._lives)))
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        try:
+            await asyncio.wait({ended, hurry}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+            hurry.cancel()
 
     # ── The Engine interface ──
 
     async def connect(self, call: ConnectCall) -> Connected:
         # No await in here: that is what makes exactly one of many simultaneous callers spawn.
-        self._services.setdefault((call.place.account, call.place.service))
+        tag = call.spawn.tag if call.spawn is not None else None
+        image = self._image(tag)
         holder = self._keys.get((call.place, call.key)) if call.key is not None else None
         if holder is not None:
+            # Who names no tag takes whatever runs; who names one insists on it.
+            if tag is not None and holder.image != image:
+                raise EngineError(409, "KeyHeld", "The key is held by a backend of another image than the tag names.")
             return self._admit(holder, call, spawned=False)
         if call.spawn is None:
             raise EngineError(409, "KeyUnheldNoSpawnConfig", "Nobody holds the key, and spawn is false.")
-        if call.spawn.tag not in {None, "latest"}:
-            raise not_found(f"image with the tag {call.spawn.tag}")
         if self._is_stopping:
             raise EngineError(503, "ShuttingDown", "The server is shutting down.")
-        return self._admit(self._spawn(call, call.spawn), call, spawned=True)
+        return self._admit(self._spawn(call, image, call.spawn), call, spawned=True)
 
     async def status(self, backend_id: str) -> JSONObject:
         return self._find(backend_id).life.history[-1].public()
@@ -193,7 +253,7 @@ class LocalEngine:
         return {
             **self._summary(backend),
             "statuses": [entry.detailed() for entry in backend.life.history],
-            "image_digest": self._digest(),
+            "image_digest": backend.image.digest,
             "key": backend.key,
             "environment_name": backend.place.environment or "default",
             "max_mem_bytes": None,
@@ -214,7 +274,7 @@ class LocalEngine:
     def admit(self, token: str) -> Token | None:
         """What a connection URL's token stands for, if it may be used."""
         found = self._tokens.get(token)
-        if found is None or found.backend.life.is_terminated:
+        if found is None:
             return None
         if found.backend.life.is_leaving and not found.is_used:
             return None  # whoever is in stays in until the end, but nobody else comes in
@@ -243,7 +303,15 @@ class LocalEngine:
     def _running(self) -> Iterator[Backend]:
         return (backend for backend in self._backends.values() if not backend.life.is_terminated)
 
-    def _spawn(self, call: ConnectCall, settings: SpawnSettings) -> Backend:
+    def _image(self, tag: str | None) -> Image:
+        if tag is None:
+            return self._images[_DEFAULT_TAG]
+        for name, image in self._images.items():
+            if tag in {name, image.digest}:
+                return image
+        raise not_found(f"image with the tag {tag}")
+
+    def _spawn(self, call: ConnectCall, image: Image, settings: SpawnSettings) -> Backend:
         monotonic = self._monotonic()
         lifetime = settings.lifetime_limit_seconds
         now_ms = self._now_ms()
@@ -252,12 +320,16 @@ class LocalEngine:
             id="".join(secrets.choice(_ID_ALPHABET) for _ in range(14)),
             place=call.place,
             key=call.key,
+            image=image,
             settings=settings,
             port=self._ports.take(),
             last_active=monotonic,
             deadline=None if lifetime is None else monotonic + lifetime,
             fencing_token=self._last_fencing_token,
         )
+        self._services.setdefault((call.place.account, call.place.service))
+        if len(self._services) > self._limits.remembered:
+            del self._services[next(iter(self._services))]
         self._backends[backend.id] = backend
         if call.key is not None:
             self._keys[call.place, call.key] = backend
@@ -270,7 +342,8 @@ class LocalEngine:
 
     def _admit(self, backend: Backend, call: ConnectCall, *, spawned: bool) -> Connected:
         token, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-        self._tokens[token] = Token(backend, call.user, call.auth, secret, self._monotonic())
+        self._tokens[token] = Token(backend, call.user, call.user_data, secret, self._monotonic())
+        backend.tokens.add(token)
         return Connected(
             backend_id=backend.id,
             spawned=spawned,
@@ -290,34 +363,48 @@ class LocalEngine:
                 exit_code = await self._run(backend)
         except OSError as error:
             self._line(backend, f"could not be started: {error}")
+        except Exception:
+            logger.exception("Backend %s failed", backend.id)
         finally:
-            self._forget(backend, exit_code)
+            if backend.private_mount is not None:
+                await asyncio.to_thread(shutil.rmtree, backend.private_mount, ignore_errors=True)
+            self._bury(backend, exit_code)
 
     async def _run(self, backend: Backend) -> int:
         assert self._guardian is not None
+        environment = self._environment(backend) | self._guardian.variables
         process = backend.process = BackendProcess(
-            self._command, self._environment(backend), self._guardian, lambda line: self._line(backend, line)
+            backend.image.command, environment, self._guardian, lambda line: self._line(backend, line)
         )
         limit_resources(process.pid, backend.settings.resource_limits)
         self._advance(backend, Status.WAITING)
-        end = asyncio.create_task(process.wait())
-        probe = asyncio.create_task(process.probe(self._host, backend.port))
+        end = asyncio.create_task(process.wait(), name=f"end of {backend.id}")
+        await self._wait_until_ready(backend, process, end)
+        return await end
+
+    async def _wait_until_ready(self, backend: Backend, process: BackendProcess, end: asyncio.Task[int]) -> None:
+        probe = asyncio.create_task(process.probe(self._host, backend.port), name=f"probe of {backend.id}")
         await asyncio.wait({end, probe}, timeout=self._limits.startup, return_when=asyncio.FIRST_COMPLETED)
-        if probe.done() and not probe.cancelled() and probe.exception() is not None:
-            self._line(backend, f"could not be probed: {probe.exception()}")
-            self._end(backend, "internalerror", "hard")
-        elif probe.done() and not end.done():
-            self._advance(backend, Status.READY)
-        elif not end.done():
+        if end.done() or backend.life.is_leaving:
+            pass
+        elif not probe.done():
             self._line(
                 backend, f"gave no HTTP answer on {self._host}:{backend.port} (PORT) in {self._limits.startup:g} s"
             )
             self._end(backend, "startuptimeout", "hard")
+        elif error := probe.exception():
+            logger.error("Backend %s could not be probed", backend.id, exc_info=error)
+            self._end(backend, "internalerror", "hard")
+        else:
+            self._advance(backend, Status.READY)
         probe.cancel()
-        return await end
+        await asyncio.wait({probe})
+        if not probe.cancelled():
+            probe.exception()  # it has been looked at
 
     def _environment(self, backend: Backend) -> dict[str, str]:
-        env = {**os.environ, **backend.settings.env}
+        # Python writes to a pipe in blocks: without this, its lines would show long after they were printed.
+        env = {"PYTHONUNBUFFERED": "1", **os.environ, **backend.settings.env}
         env["PORT"] = str(backend.port)
         env["SESSION_BACKEND_ID"] = backend.id
         env["SESSION_BACKEND_KEY"] = backend.key if backend.key is not None else f"lk-{backend.id}"
@@ -335,7 +422,9 @@ class LocalEngine:
         if wanted is None or wanted is False:
             return None
         place = backend.place
-        folder = self._data_dir / _file_name(place.account, place.service, place.environment or "")
+        data_dir = self._data_dir or self._scratch
+        assert data_dir is not None
+        folder = data_dir.absolute() / _file_name(place.account, place.service, place.environment or "")
         if isinstance(wanted, str):
             return folder / "paths" / wanted
         if backend.key is not None:
@@ -355,27 +444,29 @@ class LocalEngine:
             process.signal(signal.SIGKILL)
         else:
             process.signal(signal.SIGTERM)
-            asyncio.get_running_loop().call_later(self._limits.grace, self._kill, backend)
+            backend.timers.append(asyncio.get_running_loop().call_later(self._limits.grace, self._kill, backend))
 
     def _kill(self, backend: Backend) -> None:
         if backend.process is not None and not backend.life.is_terminated:
             backend.process.signal(signal.SIGKILL)
 
-    def _forget(self, backend: Backend, exit_code: int | None) -> None:
+    def _bury(self, backend: Backend, exit_code: int | None) -> None:
         """The backend is over: its key, port and tokens are free, and only so many ended ones are remembered."""
         self._ports.give_back(backend.port)
         if backend.key is not None:
             self._keys.pop((backend.place, backend.key), None)
-        for token in [token for token, found in self._tokens.items() if found.backend is backend]:
-            del self._tokens[token]
-        if backend.private_mount is not None:
-            shutil.rmtree(backend.private_mount, ignore_errors=True)
+        for token in backend.tokens:
+            self._tokens.pop(token, None)
+        backend.tokens.clear()
+        for timer in backend.timers:
+            timer.cancel()
+        backend.timers.clear()
         backend.process = None
         backend.life.exited(exit_code, self._now_ms())
         self._report(backend)
-        ended = [other.id for other in self._backends.values() if other.life.is_terminated]
-        for backend_id in ended[: -self._limits.remembered]:
-            del self._backends[backend_id]
+        self._ended.append(backend.id)
+        while len(self._ended) > self._limits.remembered:
+            del self._backends[self._ended.popleft()]
 
     def _advance(self, backend: Backend, status: Status) -> None:
         if backend.life.advance(status, self._now_ms()):
@@ -407,17 +498,26 @@ class LocalEngine:
             if is_idle or (backend.deadline is not None and now > backend.deadline):
                 self._end(backend, "swept", "soft")
         oldest = now - self._limits.token_lifetime
-        for token in [token for token, found in self._tokens.items() if found.issued < oldest and not found.is_used]:
-            del self._tokens[token]
+        unused = [(token, found) for token, found in self._tokens.items() if not found.is_used]
+        for token, found in unused:
+            if found.issued < oldest:
+                del self._tokens[token]
+                found.backend.tokens.discard(token)
 
     def _report(self, backend: Backend) -> None:
         backend.changed()
         if self._on_status is not None:
-            self._on_status(backend)
+            try:
+                self._on_status(backend)
+            except Exception:
+                logger.exception("on_status failed")
 
     def _line(self, backend: Backend, line: str) -> None:
         if self._on_line is not None:
-            self._on_line(backend, line)
+            try:
+                self._on_line(backend, line)
+            except Exception:
+                logger.exception("on_line failed")
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
@@ -430,9 +530,6 @@ class LocalEngine:
             "cluster_name": "localhost",
             "account_name": backend.place.account,
         }
-
-    def _digest(self) -> str:
-        return "sha256:" + hashlib.sha256("\0".join(self._command).encode()).hexdigest()
 
 
 def _file_name(*parts: str) -> str:

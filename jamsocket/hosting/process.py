@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import resource
+import secrets
 import signal
 import socket
 import subprocess
@@ -13,20 +15,32 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 PROBE_INTERVAL = 0.1
 PROBE_READ_TIMEOUT = 1.0
 
 _LOG_LINE_LIMIT = 64 * 1024
+_OUTPUT_PATIENCE = 1.0
+
+_MARK = "JAMSOCKET_DEV_SERVER"
 
 
 class Guardian:
-    """The process that kills what is left if this one is killed: see `guardian`."""
+    """The process that kills what is left if this one is killed: see `guardian`.
 
-    def __init__(self) -> None:
+    Args:
+        mark: a text that no other server has; `variables` puts it into the environment of whatever shall be killed.
+        scratch: a directory to be removed at the end, if there is one.
+    """
+
+    def __init__(self, mark: str, scratch: Path | None = None) -> None:
+        self.variables = {_MARK: mark}
         script = Path(__file__).with_name("guardian.py")
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(script)],
+            [sys.executable, "-I", "-S", str(script), f"{_MARK}={mark}", str(scratch or "")],
+            # A server inside another server's backend must leave a guardian that the outer one does not kill.
+            env={name: value for name, value in os.environ.items() if name != _MARK},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
@@ -39,7 +53,7 @@ class Guardian:
         self._tell(f"-{group}\n")
 
     def close(self) -> None:
-        """Lets the guardian go; it kills what it was not told to be gone."""
+        """Lets the guardian do its work: it kills what it was not told to be gone."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
@@ -47,31 +61,49 @@ class Guardian:
 
     def _tell(self, line: str) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # somebody killed it: nothing to be done about that
+        # Somebody killed it, or a process outlived every patience: nothing to be done about that.
+        with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(line.encode())
             self._process.stdin.flush()
 
 
 class Ports:
-    """Free ports on this machine, none of them given out again before it is returned."""
+    """Free ports on this machine, none of them given out again before it is returned, by no server of this process.
 
-    def __init__(self, host: str) -> None:
-        self._host = host
-        self._taken: set[int] = set()
+    They are below the range from which the system takes ports for outgoing connections: so nobody gets one by
+    chance while the backend is starting, and a probe cannot meet itself (TCP connects a socket to itself if it gets
+    by chance the port that it calls).
+    """
+
+    _RANGE = range(20_000, 32_768)
+    _taken: ClassVar[set[int]] = set()
+    _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def take(self) -> int:
         """A port that nobody listens on now."""
-        for _ in range(1000):
-            with socket.socket() as probe:
-                probe.bind((self._host, 0))
-                port: int = probe.getsockname()[1]
-            if port not in self._taken:
-                self._taken.add(port)
-                return port
+        candidates = (secrets.choice(self._RANGE) for _ in range(1000))
+        with self._lock:
+            for candidate in itertools.chain(candidates, itertools.repeat(0, 1000)):
+                port = _free(candidate)
+                if port is not None and port not in self._taken:
+                    self._taken.add(port)
+                    return port
         raise OSError("no free port")
 
     def give_back(self, port: int) -> None:
-        self._taken.discard(port)
+        with self._lock:
+            self._taken.discard(port)
+
+
+def _free(port: int) -> int | None:
+    """The port (0: any) if every address of this machine can be bound to it."""
+    with socket.socket() as attempt:
+        try:
+            attempt.bind(("", port))
+        except OSError:
+            return None
+        number: int = attempt.getsockname()[1]
+        return number
 
 
 class BackendProcess:
@@ -116,13 +148,13 @@ class BackendProcess:
     async def wait(self) -> int:
         """Waits for the process to end, ends what it started, and returns its exit code (128 + n for signal n)."""
         await asyncio.shield(self._exited)
-        # The dead leader still holds the group's id: only now is it sure that the group killed is ours.
+        # The dead leader still holds the group's id: until it is reaped, the group that is killed is surely ours.
         self.signal(signal.SIGKILL)
-        code = self._popen.wait()
         self._guardian.remove(self.pid)
+        code = self._popen.wait()
         with contextlib.suppress(asyncio.TimeoutError):
             # Whoever left the group (a daemon) may hold the pipe open for ever.
-            await asyncio.wait_for(self._output, 1.0)
+            await asyncio.wait_for(self._output, _OUTPUT_PATIENCE)
         return code if code >= 0 else 128 - code
 
     def signal(self, number: int) -> None:
@@ -134,7 +166,9 @@ class BackendProcess:
     async def probe(self, host: str, port: int) -> None:
         """Returns as soon as the process answers HTTP on its port, whatever the answer."""
         while True:
-            if await _answers_http(host, port) and listens(self.pid, port) is not False:
+            # Without the second question, a stranger that took the port first would pass for the backend. In a thread,
+            # because the kernel takes milliseconds to list its sockets.
+            if await _answers_http(host, port) and await asyncio.to_thread(listens, self.pid, port) is not False:
                 return
             await asyncio.sleep(PROBE_INTERVAL)
 
@@ -183,51 +217,69 @@ class BackendProcess:
 
 async def _answers_http(host: str, port: int) -> bool:
     """Whether something on this port speaks HTTP."""
-    try:
-        reader, writer = await asyncio.open_connection(host, port)
-    except OSError:
-        return False
-    try:
-        writer.write(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        async with asyncio.timeout(PROBE_READ_TIMEOUT):
-            return await reader.readexactly(5) == b"HTTP/"
-    except (OSError, TimeoutError, asyncio.IncompleteReadError):
-        return False
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+    loop = asyncio.get_running_loop()
+    # A bare socket: while a backend starts this is done ten times a second, and a stream costs five times as much.
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as client:
+        client.setblocking(False)
+        try:
+            async with asyncio.timeout(PROBE_READ_TIMEOUT):
+                await loop.sock_connect(client, (host, port))
+                await loop.sock_sendall(client, b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                answer = b""
+                # All that is there, not only the five bytes that matter: closing on unread ones would reset the
+                # connection, and many a server writes an error about that.
+                while len(answer) < 5 and (data := await loop.sock_recv(client, 65536)):
+                    answer += data
+        except (OSError, TimeoutError):
+            return False
+        return answer.startswith(b"HTTP/")
 
 
-def listens(group: int, port: int) -> bool | None:
-    """Whether a process of this group listens on the port; None where the system does not tell (no /proc)."""
+def listens(leader: int, port: int) -> bool | None:
+    """Whether a process of this leader's group or session listens on the port.
+
+    None if the system does not tell: it has no /proc, or the listener is another user's (a container's proxy).
+    """
     inodes = _listening_inodes(port)
     if not inodes:
         return None
-    wanted = {f"socket:[{inode}]" for inode in inodes}
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
+    # Nearly always it is the leader itself, and nobody else has to be looked at.
+    if _has_socket(Path(f"/proc/{leader}"), inodes):
+        return True
+    strangers: list[Path] = []
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            # The name in parentheses may hold anything; what comes after it is: state, parent, group.
-            if int((process / "stat").read_text().rpartition(")")[2].split()[2]) != group:
-                continue
-            for descriptor in (process / "fd").iterdir():
-                if os.readlink(descriptor) in wanted:
-                    return True
+            # The name in parentheses may hold anything; what comes after it is: state, parent, group, session.
+            group, session = (process / "stat").read_text().rpartition(")")[2].split()[2:4]
         except OSError:
             continue
+        if leader not in {int(group), int(session)}:
+            strangers.append(process)
+        elif _has_socket(process, inodes):
+            return True
+    # The rest is looked at only now: it is far more work.
+    return False if any(_has_socket(process, inodes) for process in strangers) else None
+
+
+def _has_socket(process: Path, inodes: set[str]) -> bool:
+    with contextlib.suppress(OSError):  # it is gone, or not ours to look into
+        for descriptor in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                if os.readlink(descriptor) in inodes:
+                    return True
     return False
 
 
 def _listening_inodes(port: int) -> set[str]:
     inodes: set[str] = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        if inodes:
+            break
         with contextlib.suppress(OSError):
             for line in Path(table).read_text().splitlines()[1:]:
                 fields = line.split()
                 if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                    inodes.add(fields[9])
+                    inodes.add(f"socket:[{fields[9]}]")
     return inodes
 
 

@@ -6,9 +6,6 @@ it can trust.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -19,9 +16,10 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from .._version import __version__
+from . import tunnel
 from .engine import EngineError
 from .gate import Gate
-from .local import LocalEngine, Token
+from .local import Backend, LocalEngine, Token
 
 logger = logging.getLogger("jamsocket.hosting")
 
@@ -39,9 +37,11 @@ _CORS = {
     "Access-Control-Allow-Methods": "*",
     "Access-Control-Allow-Headers": "*, Authorization",
 }
-_WEBSOCKET_HANDSHAKE = frozenset(
-    {"sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions", "sec-websocket-protocol"}
-)
+# Some web servers cannot tell `-` from `_` in a header's name (CGI and WSGI turn both into `_`).
+_OURS = re.compile("x[-_]verified[-_]", re.IGNORECASE)
+
+# Of a request's and of a response's head, in bytes: what browsers and servers allow at most.
+MAX_LINE = 64 * 1024
 
 
 class Proxy:
@@ -82,46 +82,42 @@ class Proxy:
         return response
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
-        # Pages of any origin may use a connection URL: its token is what lets them in.
-        try:
-            self._gate.check(request.headers.get(hdrs.HOST), None)
-        except EngineError as error:
-            return web.Response(status=error.status)
         path, _, query = request.raw_path.partition("?")
         if path == "/ready":
             return web.Response()
+        # Pages of any origin may use a connection URL: its token is what lets them in.
+        try:
+            self._gate.check_host(request.headers.get(hdrs.HOST))
+        except EngineError as error:
+            return web.Response(status=error.status)
         match = re.fullmatch(r"/([^/]+)(/.*)?", path)
         if match is None:
             return web.Response(status=400)
         token = self._engine.admit(match[1])
         if token is None:
             return web.Response(status=410)
-        with self._engine.activity(token.backend):
-            # A backend on its way out still serves those that were let in before.
-            if not token.backend.life.is_leaving and not await token.backend.wait_until_open():
+        backend = token.backend
+        with self._engine.activity(backend):
+            if not await backend.wait_until_open():
                 return web.Response(status=410)
-            port = token.backend.port
-            url = URL(f"http://{self._host}:{port}{match[2] or '/'}{'?' + query if query else ''}", encoded=True)
+            target = f"http://{self._host}:{backend.port}{match[2] or '/'}{'?' + query if query else ''}"
             headers = self._request_headers(request, token, path)
             try:
-                if is_websocket(request):
-                    return await self._pass_websocket(request, url, headers, token)
-                return await self._pass_http(request, url, headers, token)
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                logger.debug("Backend %s gave no answer: %s", token.backend.id, type(error).__name__)
-                return web.Response(status=502, headers={"x-plane-backend-id": token.backend.id})
+                return await self._pass(request, URL(target, encoded=True), headers, backend)
+            except (aiohttp.ClientError, OSError) as error:
+                logger.debug("Backend %s gave no answer: %r", backend.id, error)
+                return web.Response(status=502, headers={"x-plane-backend-id": backend.id})
 
     def _request_headers(self, request: web.BaseRequest, token: Token, path: str) -> CIMultiDict[str]:
-        headers = end_to_end(request.headers)
-        for name in [name for name in headers if name.lower().startswith("x-verified-")]:
-            del headers[name]
+        headers = end_to_end(request.headers, keep_upgrade=wants_upgrade(request))
+        for name in {name.lower() for name in headers if _OURS.match(name)}:
+            headers.popall(name)
         if token.user is not None:
             if token.user.isascii():
                 headers["x-verified-username"] = token.user
             else:
                 logger.warning("x-verified-username left out: a header cannot hold the user's name")
-        # ASCII: what is not comes as \\u escapes, so that it survives the header.
-        headers["x-verified-user-data"] = json.dumps(token.auth, separators=(",", ":"))
+        headers["x-verified-user-data"] = token.user_data
         headers["x-verified-path"] = path
         headers["x-verified-backend"] = token.backend.id
         headers["x-verified-secret"] = token.secret_token
@@ -129,10 +125,14 @@ class Proxy:
         headers["x-forwarded-proto"] = request.scheme
         return headers
 
-    async def _pass_http(
-        self, request: web.BaseRequest, url: URL, headers: CIMultiDict[str], token: Token
+    async def _pass(
+        self, request: web.BaseRequest, url: URL, headers: CIMultiDict[str], backend: Backend
     ) -> web.StreamResponse:
         assert self._session is not None
+        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.transport is not None:
+            # The backend's own "go on" would not come through; the body is wanted in any case.
+            headers.popall(hdrs.EXPECT)
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         async with self._session.request(
             request.method,
             url,
@@ -140,109 +140,98 @@ class Proxy:
             data=request.content.iter_chunked(_CHUNK) if request.can_read_body else None,
             allow_redirects=False,
             skip_auto_headers=(hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE),
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
         ) as upstream:
-            response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
-            response.headers.extend(end_to_end(upstream.headers))
-            response.headers["x-plane-backend-id"] = token.backend.id
-            add_defaults(response.headers)
-            has_body = request.method != hdrs.METH_HEAD and upstream.status not in {204, 304}
-            if hdrs.CONTENT_TYPE not in upstream.headers and has_body:
-                response.headers[hdrs.CONTENT_TYPE] = "application/octet-stream"
-            if has_body and hdrs.CONTENT_LENGTH not in upstream.headers and request.version >= (1, 1):
-                response.enable_chunked_encoding()
-            await response.prepare(request)
-            try:
-                async for chunk in upstream.content.iter_any():
-                    await response.write(chunk)
-            except (aiohttp.ClientError, OSError) as error:
-                # The head is out already: the only way to tell the client is to break off.
-                logger.debug("Backend %s broke off: %s", token.backend.id, type(error).__name__)
-                if request.transport is not None:
-                    request.transport.abort()
-                return response
-            await response.write_eof()
-            return response
+            if upstream.status == 101:
+                return await _switch(request, upstream, backend)
+            return await _copy(request, upstream, backend)
 
-    async def _pass_websocket(
-        self, request: web.BaseRequest, url: URL, headers: CIMultiDict[str], token: Token
+
+class ProxyRequestHandler(web.RequestHandler):
+    """aiohttp's protocol, but what is not HTTP gets the proxy's kind of error: a status and nothing else."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
     ) -> web.StreamResponse:
-        assert self._session is not None
-        offered = [
-            name.strip()
-            for value in request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, [])
-            for name in value.split(",")
-            if name.strip()
-        ]
-        for name in _WEBSOCKET_HANDSHAKE:
-            headers.popall(name, None)
-        try:
-            upstream = await self._session.ws_connect(
-                url, headers=headers, protocols=offered, autoclose=False, autoping=False, max_msg_size=0, compress=0
-            )
-        except aiohttp.WSServerHandshakeError as error:
-            refusal = web.Response(status=error.status if error.status >= 400 else 502)
-            refusal.headers["x-plane-backend-id"] = token.backend.id
-            return refusal
-        async with upstream:
-            chosen = (upstream.protocol,) if upstream.protocol else ()
-            downstream = web.WebSocketResponse(
-                protocols=chosen, autoclose=False, autoping=False, max_msg_size=0, compress=False
-            )
-            downstream.headers["x-plane-backend-id"] = token.backend.id
-            await downstream.prepare(request)
-            tasks = [
-                asyncio.create_task(pump(downstream, upstream)),
-                asyncio.create_task(pump(upstream, downstream)),
-            ]
-            try:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-            return downstream
+        """What the parser refuses, and what nobody caught."""
+        if status != 400:
+            super().handle_error(request, status, exc, message)  # logs it; no response if one was begun
+        response = web.Response(status=status)
+        add_defaults(response.headers)
+        response.force_close()
+        return response
 
 
-AnyWebSocket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
+async def _switch(request: web.BaseRequest, upstream: aiohttp.ClientResponse, backend: Backend) -> web.StreamResponse:
+    connection = upstream.connection
+    if connection is None or connection.protocol is None:
+        raise aiohttp.ClientConnectionError("the backend hung up after it switched protocols")
+    response = tunnel.Switched(status=101, reason=upstream.reason)
+    fill(response.headers, upstream.headers, backend, keep_upgrade=True)
+    await response.prepare(request)
+    await tunnel.join(request.protocol, connection.protocol)
+    return response
 
 
-async def pump(source: AnyWebSocket, target: AnyWebSocket) -> None:
-    """Passes messages on, and at last the closing handshake with its code and reason."""
-    with contextlib.suppress(ConnectionError, aiohttp.ClientError):
-        while True:
-            message = await source.receive()
-            if message.type is aiohttp.WSMsgType.TEXT:
-                await target.send_str(message.data)
-            elif message.type is aiohttp.WSMsgType.BINARY:
-                await target.send_bytes(message.data)
-            elif message.type is aiohttp.WSMsgType.PING:
-                await target.ping(message.data)
-            elif message.type is aiohttp.WSMsgType.PONG:
-                await target.pong(message.data)
-            elif message.type is aiohttp.WSMsgType.CLOSE:
-                code = message.data
-                await target.close(code=code or 1000, message=(message.extra or "").encode())
-                await source.close(code=code or 1000)
-                return
-            else:  # the connection is gone, without a word
-                await target.close(code=1011)
-                return
+async def _copy(request: web.BaseRequest, upstream: aiohttp.ClientResponse, backend: Backend) -> web.StreamResponse:
+    response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
+    fill(response.headers, upstream.headers, backend)
+    has_body = request.method != hdrs.METH_HEAD and upstream.status not in {204, 304}
+    if has_body and hdrs.CONTENT_LENGTH not in upstream.headers and request.version >= (1, 1):
+        response.enable_chunked_encoding()
+    await response.prepare(request)
+    try:
+        async for chunk in upstream.content.iter_any():
+            await response.write(chunk)
+    except (aiohttp.ClientError, OSError) as error:
+        # The head is out already: the only way to tell the client is to break off.
+        logger.debug("Backend %s broke off: %r", backend.id, error)
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+    await response.write_eof()
+    return response
 
 
-def is_websocket(request: web.BaseRequest) -> bool:
-    """Whether the request wants to become a WebSocket."""
-    return (
-        "upgrade" in request.headers.get(hdrs.CONNECTION, "").lower()
-        and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
-    )
+def wants_upgrade(request: web.BaseRequest) -> bool:
+    """Whether the request wants to become a WebSocket, or something else that aiohttp can hand over."""
+    return "upgrade" in tokens(request.headers, hdrs.CONNECTION) and request.headers.get(hdrs.UPGRADE, "").lower() in {
+        "websocket",
+        "tcp",
+    }
 
 
-def end_to_end(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """The headers that are meant for the other end, repeated ones included."""
+def tokens(headers: Mapping[str, str], name: str) -> set[str]:
+    """The words of a header that is a list, in lower case."""
+    values = CIMultiDict(headers).getall(name, [])
+    return {word.strip().lower() for value in values for word in value.split(",")}
+
+
+def fill(
+    headers: CIMultiDict[str], upstream: Mapping[str, str], backend: Backend, *, keep_upgrade: bool = False
+) -> None:
+    """A response's headers: the backend's, and the proxy's own."""
+    headers.extend(end_to_end(upstream, keep_upgrade=keep_upgrade))
+    headers["x-plane-backend-id"] = backend.id
+    add_defaults(headers)
+
+
+def end_to_end(headers: Mapping[str, str], *, keep_upgrade: bool = False) -> CIMultiDict[str]:
+    """The headers that are meant for the other end, repeated ones included.
+
+    With `keep_upgrade`, `Connection: Upgrade` and what it asks for stay.
+    """
     result = CIMultiDict(headers)
-    named = {name.strip().lower() for value in result.getall(hdrs.CONNECTION, []) for name in value.split(",")}
-    for name in {name.lower() for name in result} & (_HOP_BY_HOP | named):
+    for name in {name.lower() for name in result} & (_HOP_BY_HOP | tokens(headers, hdrs.CONNECTION)):
         result.popall(name)
+    if keep_upgrade:
+        result[hdrs.CONNECTION] = "Upgrade"
+        result[hdrs.UPGRADE] = CIMultiDict(headers).get(hdrs.UPGRADE, "websocket")
     return result
 
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import shutil
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from aiohttp import web
 from attrs import evolve
 
+from ..config import is_loopback
 from ..errors import JamsocketError
 from .api import Api, EnvelopeRequestHandler
 from .gate import Gate
 from .local import Limits, LocalEngine, OnLine, OnStatus
-from .proxy import Proxy
+from .proxy import MAX_LINE, Proxy, ProxyRequestHandler
 
 _SHUTDOWN_TIMEOUT = 1.0
 
@@ -29,20 +31,40 @@ class DevServerError(JamsocketError):
     """The development server cannot start, or not with these arguments; the message says what to do."""
 
 
+class PortInUseError(DevServerError):
+    """Something else listens on the port."""
+
+
+class CommandNotFoundError(DevServerError):
+    """There is no such command, or it is not executable."""
+
+
 class Server:
-    """The development server, on asyncio.
+    """The development server, on asyncio: what `DevServer` is for blocking programs. `async with` starts and stops it.
 
     Args:
-        command: the backend's program and its arguments.
+        command: the backend's program and its arguments. It listens for HTTP on 127.0.0.1, port `PORT`.
         host: the address to listen on.
         port: the API's port; 0 for a free one.
         proxy_port: the connection URLs' port; 0 for a free one.
+        tags: further commands, for other values of `spawn.tag` than "latest".
         stop_grace: how long backends may take to end when the server stops, in seconds; then they are killed.
         startup_timeout: how long a backend may take to answer HTTP, in seconds.
         data_dir: where mounted directories are kept; None for a temporary one that goes with the server.
-        allowed_hosts: further names by which the server may be called, without port.
+        allowed_hosts: further names by which the server may be called: `name` for any port, `name:port` for one.
+        token: the bearer token that callers must have; None takes any and none. A server that other machines can reach
+            must have one, JAMSOCKET_TOKEN if it is not given: whoever may connect decides what runs on this machine.
+        stream_keepalive: after how many seconds of silence a status stream sends a comment; None for never.
         on_status, on_line: called on the event loop with every change of a backend, and every line one writes.
         limits: everything else that is bounded.
+
+    Raises:
+        CommandNotFoundError: if the command does not exist.
+        DevServerError: if the command is no list, a port no port, or a token is missing.
+
+    Example:
+        >>> async with Server(["python", "backend.py"], port=0, proxy_port=0) as server:
+        ...     print(server.url)
     """
 
     def __init__(
@@ -52,25 +74,42 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 8080,
         proxy_port: int = 9090,
+        tags: Mapping[str, Sequence[str]] | None = None,
         stop_grace: float = 5.0,
-        startup_timeout: float = 300.0,
+        startup_timeout: float | None = None,
         data_dir: str | Path | None = None,
         allowed_hosts: Sequence[str] = (),
+        token: str | None = None,
+        stream_keepalive: float | None = None,
         on_status: OnStatus | None = None,
         on_line: OnLine | None = None,
         limits: Limits | None = None,
     ) -> None:
-        check_command(command)
+        for each in (command, *(tags or {}).values()):
+            check_command(each)
+        check_port(port, "port")
+        check_port(proxy_port, "proxy_port")
         self.port = port
         self.proxy_port = proxy_port
         self._command = list(command)
+        self._tags = dict(tags or {})
         self._host = host
         self._stop_grace = stop_grace
-        self._limits = evolve(limits or Limits(), startup=startup_timeout)
+        self._limits = limits or Limits()
+        if startup_timeout is not None:
+            self._limits = evolve(self._limits, startup=startup_timeout)
         self._data_dir = None if data_dir is None else Path(data_dir)
-        self._gate = Gate(frozenset(allowed_hosts))
+        self._allowed_hosts = tuple(allowed_hosts)
+        self._token = token if is_loopback(host) else token or os.environ.get("JAMSOCKET_TOKEN")
+        if not self._token and not is_loopback(host):
+            raise DevServerError(
+                f"{host} can be reached from other machines, and whoever may connect decides what runs on this one. "
+                "Give a token that callers must have: token=, or the variable JAMSOCKET_TOKEN."
+            )
+        self._stream_keepalive = stream_keepalive
         self._on_status = on_status
         self._on_line = on_line
+        self._engine: LocalEngine | None = None
         self._undo = contextlib.AsyncExitStack()
 
     @property
@@ -82,54 +121,88 @@ class Server:
         """Starts listening.
 
         Raises:
-            DevServerError: if a port is in use.
+            PortInUseError: if something else listens on one of the ports.
+            DevServerError: if it cannot listen for another reason.
         """
+        if self._engine is not None:
+            raise DevServerError("This development server runs already.")
         async with contextlib.AsyncExitStack() as undo:
             api_socket = undo.enter_context(listen(self._host, self.port, "port"))
             proxy_socket = undo.enter_context(listen(self._host, self.proxy_port, "proxy_port"))
-            self.port = api_socket.getsockname()[1]
-            self.proxy_port = proxy_socket.getsockname()[1]
+            port, proxy_port = api_socket.getsockname()[1], proxy_socket.getsockname()[1]
             engine = LocalEngine(
                 self._command,
+                tags=self._tags,
                 host="127.0.0.1",
-                public_url=f"http://localhost:{self.proxy_port}",
+                public_url=f"http://localhost:{proxy_port}",
                 data_dir=self._data_dir,
                 limits=self._limits,
                 on_status=self._on_status,
                 on_line=self._on_line,
             )
-            proxy = Proxy(engine, self._gate, "127.0.0.1")
+            undo.push_async_callback(engine.stop, 0)
+            await engine.start()
+            proxy_gate = Gate(proxy_port, bound=self._host, allowed=self._allowed_hosts)
+            proxy = Proxy(engine, proxy_gate, "127.0.0.1")
             await proxy.start()
             undo.push_async_callback(proxy.stop)
             await serve_proxy(proxy, proxy_socket, undo)
-            await serve_api(Api(engine, self._gate, lambda: self.url), api_socket, undo)
-            await engine.start()
+            gate = Gate(port, bound=self._host, allowed=self._allowed_hosts, token=self._token)
+            api = Api(engine, gate, f"http://localhost:{port}", self._stream_keepalive)
+            await serve_api(api, api_socket, undo)
             # Last in, first out: the backends end while the API still tells of it.
             undo.push_async_callback(engine.stop, self._stop_grace)
+            self.port, self.proxy_port = port, proxy_port
+            self._engine = engine
             self._undo = undo.pop_all()
 
     async def stop(self) -> None:
-        """Ends all backends and stops listening."""
-        await self._undo.aclose()
+        """Ends all backends and stops listening; further calls do nothing."""
+        undo, self._undo = self._undo, contextlib.AsyncExitStack()
+        await undo.aclose()
+
+    def hurry(self) -> None:
+        """Makes a `stop` that is under way, or the next one, kill at once. To be called on the event loop."""
+        if self._engine is not None:
+            self._engine.hurry()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
 
 
 class DevServer:
     """A development server for as long as a `with` block lasts: session backends as processes of this machine.
 
-    It serves the HTTP API on one port and the backends' connection URLs on another. It runs in a thread of its own.
-    When the block is left, or the program ends in whatever way, the backends end too.
+    It serves the HTTP API on one port and the backends' connection URLs on another. It runs in a thread of its own,
+    so it may be started from any thread, and more than once in a program. When the block is left, or the program ends
+    in whatever way (also killed), the backends end too.
 
     Args:
         command: the backend's program and its arguments. It listens for HTTP on 127.0.0.1, port `PORT`.
         host: the address to listen on.
         port: the API's port, 8080 if it is not given; 0 for a free one.
         proxy_port: the connection URLs' port, 9090 if it is not given; 0 for a free one.
+        tags: further commands, for other values of `spawn.tag` than "latest".
         stop_grace: how long backends may take to end when the server stops, in seconds; then they are killed.
-        startup_timeout: how long a backend may take to answer HTTP, in seconds.
+        startup_timeout: how long a backend may take to answer HTTP, in seconds; 300 if it is not given.
         data_dir: where mounted directories are kept; None for a temporary one that goes with the server.
+        allowed_hosts: further names by which the server may be called: `name` for any port, `name:port` for one.
+        token: the bearer token that callers must have; None takes any and none. A server that other machines can reach
+            must have one, JAMSOCKET_TOKEN if it is not given: whoever may connect decides what runs on this machine.
+        stream_keepalive: after how many seconds of silence a status stream sends a comment; None for never.
+        on_status, on_line: called in the server's thread with every change of a backend, and every line one writes.
+        limits: everything else that is bounded.
 
     Raises:
-        DevServerError: on entering, if the command does not exist or a port is in use.
+        CommandNotFoundError: on entering, if the command does not exist.
+        PortInUseError: on entering, if something else listens on one of the ports.
+        DevServerError: on entering, if it cannot start for another reason.
 
     Example:
         >>> with DevServer(["python", "backend.py"], port=0, proxy_port=0) as server:
@@ -143,67 +216,83 @@ class DevServer:
         host: str = "127.0.0.1",
         port: int = 8080,
         proxy_port: int = 9090,
+        tags: Mapping[str, Sequence[str]] | None = None,
         stop_grace: float = 5.0,
-        startup_timeout: float = 300.0,
+        startup_timeout: float | None = None,
         data_dir: str | Path | None = None,
+        allowed_hosts: Sequence[str] = (),
+        token: str | None = None,
+        stream_keepalive: float | None = None,
         on_status: OnStatus | None = None,
         on_line: OnLine | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self._options: dict[str, Any] = {
-            "command": command,
-            "host": host,
-            "port": port,
-            "proxy_port": proxy_port,
-            "stop_grace": stop_grace,
-            "startup_timeout": startup_timeout,
-            "data_dir": data_dir,
-            "on_status": on_status,
-            "on_line": on_line,
-            "limits": limits,
-        }
+        def make() -> Server:
+            return Server(
+                command,
+                host=host,
+                port=port,
+                proxy_port=proxy_port,
+                tags=tags,
+                stop_grace=stop_grace,
+                startup_timeout=startup_timeout,
+                data_dir=data_dir,
+                allowed_hosts=allowed_hosts,
+                token=token,
+                stream_keepalive=stream_keepalive,
+                on_status=on_status,
+                on_line=on_line,
+                limits=limits,
+            )
+
+        self._make: Callable[[], Server] = make
         self._server: Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
 
     @property
     def port(self) -> int:
-        """The API's port."""
+        """The API's port. Raises `DevServerError` while the server does not run."""
         return self._running().port
 
     @property
     def proxy_port(self) -> int:
-        """The connection URLs' port."""
+        """The connection URLs' port. Raises `DevServerError` while the server does not run."""
         return self._running().proxy_port
 
     @property
     def url(self) -> str:
-        """Where the API is reached."""
+        """Where the API is reached. Raises `DevServerError` while the server does not run."""
         return self._running().url
 
     def start(self) -> None:
-        """Starts the server; returns when it listens. Raises `DevServerError` if it cannot."""
-        if self._server is not None:
-            raise DevServerError("This development server runs already.")
-        server = Server(**self._options)
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, name="jamsocket dev server", daemon=True)
-        thread.start()
-        self._server, self._loop, self._thread = server, loop, thread
-        try:
-            asyncio.run_coroutine_threadsafe(server.start(), loop).result()
-        except BaseException:
-            self._end_thread()
-            raise
+        """Starts the server; returns when it listens. Raises `DevServerError` if it cannot, and leaves nothing."""
+        with self._lock:
+            if self._server is not None:
+                raise DevServerError("This development server runs already.")
+            server = self._make()
+            loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=run_to_the_end, args=[loop], name="jamsocket dev server", daemon=True)
+            thread.start()
+            try:
+                asyncio.run_coroutine_threadsafe(server.start(), loop).result()
+            except BaseException:
+                # An interrupt comes while it is starting: what has been started by now must go.
+                self._stop(server, loop, thread, hurry=True)
+                raise
+            self._server, self._loop, self._thread = server, loop, thread
 
     def stop(self) -> None:
-        """Ends all backends and stops the server; further calls do nothing."""
-        if self._server is None or self._loop is None:
-            return
-        try:
-            asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result()
-        finally:
-            self._end_thread()
+        """Ends all backends and stops the server; further calls do nothing.
+
+        It takes as long as the backends do, at most `stop_grace`. An interrupt (Ctrl-C) meanwhile kills them at once.
+        """
+        with self._lock:
+            server, loop, thread = self._server, self._loop, self._thread
+            self._server = self._loop = self._thread = None
+            if server is not None and loop is not None and thread is not None:
+                self._stop(server, loop, thread)
 
     def __enter__(self) -> Self:
         self.start()
@@ -216,18 +305,45 @@ class DevServer:
 
     def _running(self) -> Server:
         if self._server is None:
-            raise DevServerError("This development server is not running: use it as a context manager.")
+            raise DevServerError("This development server is not running: use it as a context manager, or start() it.")
         return self._server
 
-    def _end_thread(self) -> None:
-        loop, thread = self._loop, self._thread
-        self._server = self._loop = self._thread = None
-        if loop is not None and thread is not None:
+    @staticmethod
+    def _stop(
+        server: Server, loop: asyncio.AbstractEventLoop, thread: threading.Thread, *, hurry: bool = False
+    ) -> None:
+        if hurry:
+            loop.call_soon_threadsafe(server.hurry)
+        stopped = asyncio.run_coroutine_threadsafe(server.stop(), loop)
+        try:
+            stopped.result()
+        except BaseException:
+            if not stopped.done():
+                loop.call_soon_threadsafe(server.hurry)
+                stopped.exception()
+            raise
+        finally:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
-            loop.close()
+
+
+def run_to_the_end(loop: asyncio.AbstractEventLoop) -> None:
+    """Runs a loop until it is stopped, then ends it as `asyncio.run` does; all in the loop's own thread, because the
+    caller's may be running a loop of its own."""
+    loop.run_forever()
+    if tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
+def check_port(port: int, name: str) -> None:
+    """Raises `DevServerError` if it is not a port."""
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DevServerError(f"{name}={port!r} is not a port: 1 to 65535, or 0 for any that is free.")
 
 
 def check_command(command: Sequence[str]) -> None:
@@ -235,7 +351,9 @@ def check_command(command: Sequence[str]) -> None:
     if isinstance(command, str) or not command:
         raise DevServerError('The command must be a list, the program and its arguments, as ["python", "backend.py"].')
     if shutil.which(command[0]) is None:
-        raise DevServerError(f"The command {command[0]!r} does not exist, or is not executable. Is it on the PATH?")
+        raise CommandNotFoundError(
+            f"The command {command[0]!r} does not exist or is not executable. Is it on the PATH?"
+        )
 
 
 def listen(host: str, port: int, name: str) -> socket.socket:
@@ -246,7 +364,7 @@ def listen(host: str, port: int, name: str) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             option = "--" + name.replace("_", "-")
-            raise DevServerError(
+            raise PortInUseError(
                 f"Port {port} on {host} is in use, perhaps by another development server. "
                 f"Choose another with {name}= ({option}); 0 takes any that is free."
             ) from None
@@ -256,29 +374,41 @@ def listen(host: str, port: int, name: str) -> socket.socket:
 async def serve_api(api: Api, sock: socket.socket, undo: contextlib.AsyncExitStack) -> None:
     """Serves the API on a listening socket."""
     runner = web.AppRunner(api.application(), handler_cancellation=True, shutdown_timeout=_SHUTDOWN_TIMEOUT)
-    await runner.setup()
-    undo.push_async_callback(runner.cleanup)
-    await _serve(runner, EnvelopeRequestHandler, sock, undo)
+
+    def connection(server: web.Server, loop: asyncio.AbstractEventLoop) -> web.RequestHandler:
+        return EnvelopeRequestHandler(server, loop=loop, access_log=None)  # type: ignore[arg-type]
+
+    await _serve(runner, connection, sock, undo)
 
 
 async def serve_proxy(proxy: Proxy, sock: socket.socket, undo: contextlib.AsyncExitStack) -> None:
     """Serves connection URLs on a listening socket."""
-    server = web.Server(proxy.handle, handler_cancellation=True)
-    runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_TIMEOUT)
-    await runner.setup()
-    undo.push_async_callback(runner.cleanup)
-    await _serve(runner, web.RequestHandler, sock, undo)
+    runner = web.ServerRunner(web.Server(proxy.handle, handler_cancellation=True), shutdown_timeout=_SHUTDOWN_TIMEOUT)
+
+    def connection(server: web.Server, loop: asyncio.AbstractEventLoop) -> web.RequestHandler:
+        return ProxyRequestHandler(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]
+            # Compressed bodies pass as they are.
+            auto_decompress=False,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
+        )
+
+    await _serve(runner, connection, sock, undo)
 
 
 async def _serve(
-    runner: web.BaseRunner, protocol: type[web.RequestHandler], sock: socket.socket, undo: contextlib.AsyncExitStack
+    runner: web.BaseRunner,
+    connection: Callable[[web.Server, asyncio.AbstractEventLoop], web.RequestHandler],
+    sock: socket.socket,
+    undo: contextlib.AsyncExitStack,
 ) -> None:
+    await runner.setup()
+    undo.push_async_callback(runner.cleanup)
     loop = asyncio.get_running_loop()
-    manager = runner.server
-    assert manager is not None
-
-    def connect() -> web.RequestHandler:
-        return protocol(manager, loop=loop, access_log=None, auto_decompress=False)  # type: ignore[arg-type]
-
-    server = await loop.create_server(connect, sock=sock, backlog=1024)
-    undo.callback(server.close)
+    server = runner.server
+    assert server is not None
+    listener = await loop.create_server(lambda: connection(server, loop), sock=sock, backlog=1024)
+    undo.callback(listener.close)

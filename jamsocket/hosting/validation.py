@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
-from .engine import ConnectCall, EngineError, JSONObject, Place, SpawnSettings
+from .engine import ConnectCall, EngineError, JSONObject, Place, SpawnSettings, not_found
 
 RESERVED = frozenset(
     {
@@ -33,7 +34,7 @@ def read_object(body: bytes) -> JSONObject:
     if not body.strip():
         return {}
     try:
-        data: object = json.loads(body.decode())
+        data: object = json.loads(body.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise bad_request("The body is not JSON.") from None
     if not isinstance(data, dict):
@@ -43,17 +44,24 @@ def read_object(body: bytes) -> JSONObject:
 
 def connect_call(place: Place, data: JSONObject) -> ConnectCall:
     """The request, checked to the leaf."""
+    if any(_has_control_characters(name) for name in (place.account, place.service, place.environment or "")):
+        raise not_found("account, service or environment whose name contains a control character")
     _only(data, ("key", "user", "auth", "spawn"), "")
     key = _text(data, "key", "key")
     if key is not None and len(key) > MAX_KEY_LENGTH:
         raise bad_request(f"key has {len(key)} characters; {MAX_KEY_LENGTH} are allowed.")
+    if key is not None and "\0" in key:
+        raise bad_request("key contains NUL; it is passed to the backend as an environment variable.")
     user = _text(data, "user", "user")
-    if user is not None and any(ord(character) < 32 or ord(character) == 127 for character in user):
+    if user is not None and _has_control_characters(user):
         raise bad_request("user contains a control character; it is sent to the backend as a header.")
-    auth = data.get("auth", {})
-    if not isinstance(auth, dict):
-        raise bad_request("auth must be a JSON object.")
-    return ConnectCall(place, key, user, cast("JSONObject", auth), _spawn(data.get("spawn", True)))
+    auth = _object(data.get("auth", {}), "auth", "a JSON object")
+    try:
+        # ASCII: what is not comes as \\u escapes, so that it survives the header.
+        user_data = json.dumps(auth, separators=(",", ":"))
+    except RecursionError:
+        raise bad_request("auth is nested too deeply.") from None
+    return ConnectCall(place, key, user, user_data, _spawn(data.get("spawn", True)))
 
 
 def read_hard(data: JSONObject) -> bool:
@@ -149,9 +157,18 @@ def _number(data: JSONObject, name: str, where: str) -> int | None:
         value = int(value)  # JSON has only one kind of number: 1.0 is 1
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise bad_request(f"{where} must be a whole number, 0 or more.")
-    if value > 2**53:
+    if value >= 2**53:
         raise bad_request(f"{where} is too large.")
     return value
+
+
+def _has_control_characters(text: str) -> bool:
+    return any(unicodedata.category(character) == "Cc" for character in text)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    # Python reads NaN and Infinity as numbers; JSON has no such thing.
+    raise ValueError(name)
 
 
 def _encodable(text: str, where: str) -> None:
