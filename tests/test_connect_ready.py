@@ -35,7 +35,7 @@ from jamsocket import (
 )
 from jamsocket.clock import Clock
 from jamsocket.hosting import DevServer
-from tests.support.clients import Maker
+from tests.support.clients import AT_ONCE, Maker
 from tests.support.faults import (
     LIFE,
     FaultServer,
@@ -214,7 +214,7 @@ def test_no_hot_loop_and_an_end(connect_ready: Caller, stage: Stage) -> None:
     began = time.monotonic()
     with pytest.raises(WaitTimeoutError, match="terminated") as caught:
         connect_ready(key="k", timeout=0.5, backoff=Backoff(initial=60, maximum=60))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < AT_ONCE
     assert (caught.value.backend_id, caught.value.timeout) == ("old", 0.5)
     assert caught.value.state is not None
     assert caught.value.state.status == "terminated"
@@ -308,7 +308,7 @@ def test_one_deadline_for_everything(connect_ready: Caller, stage: Stage, place:
     began = time.monotonic()
     with pytest.raises(WaitTimeoutError) as caught:
         connect_ready(key="k", timeout=0.4)
-    assert 0.3 < time.monotonic() - began < 1.5
+    assert 0.3 < time.monotonic() - began < AT_ONCE
     error = caught.value
     assert error.timeout == 0.4
     assert isinstance(error, TimeoutError)
@@ -332,11 +332,11 @@ def test_the_deadline_is_not_one_for_each_step(connect_ready: Caller, stage: Sta
     stage.connects(connection("old", "terminating"), connection("b1"))
     stage.backend("old", "terminating", stream(until(go_on), event("terminated"), hang))
     stage.backend("b1", "starting", stream(event("starting"), hang))
-    threading.Timer(0.4, go_on.set).start()
+    threading.Timer(1.5, go_on.set).start()
     began = time.monotonic()
     with pytest.raises(WaitTimeoutError):
-        connect_ready(key="k", timeout=0.7)
-    assert time.monotonic() - began < 1.05
+        connect_ready(key="k", timeout=2)
+    assert time.monotonic() - began < 3.4, "two seconds for each would be three and a half"
 
 
 @pytest.mark.parametrize("place", ["connect", "stream", "old", "pause"])
@@ -370,7 +370,7 @@ def test_closing_the_client_ends_it(make: Maker, stage: Stage, place: str) -> No
     began = time.monotonic()
     call.face.close()
     thread.join(5)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < AT_ONCE
     assert not thread.is_alive()
     assert len(outcomes) == 1
     assert not isinstance(outcomes[0], WaitTimeoutError)

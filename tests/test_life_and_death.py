@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from jamsocket import AsyncJamsocket, AsyncStatusStream, Backoff, Jamsocket, NotFoundError, WaitTimeoutError
-from tests.support.clients import Maker
+from tests.support.clients import AT_ONCE, Maker
 from tests.support.faults import (
     FaultServer,
     comment,
@@ -240,7 +240,7 @@ def test_a_stalled_head_of_a_later_connection_is_interrupted(make: Maker, server
     began = time.monotonic()
     states.close()
     thread.join(5)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < AT_ONCE
     assert ended(server)
 
 
@@ -285,7 +285,7 @@ def test_an_interrupt_ends_a_blocked_read(server: FaultServer, script: Any) -> N
                 began = time.monotonic()
                 with pytest.raises(Interrupted):
                     attempt()
-                assert time.monotonic() - began < 1.2
+                assert time.monotonic() - began < AT_ONCE
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -389,7 +389,7 @@ def test_one_deadline_for_everything(make: Maker, server: FaultServer, scripts: 
     began = time.monotonic()
     with pytest.raises(WaitTimeoutError):
         make.to(server.url).wait_until_ready("b1", timeout=0.8)
-    assert 0.7 < time.monotonic() - began < 2
+    assert 0.7 < time.monotonic() - began < AT_ONCE
     assert ended(server)
 
 

@@ -16,6 +16,9 @@ from jamsocket.clock import Clock
 
 T = TypeVar("T")
 
+AT_ONCE = 4.0
+"""Seconds. What ends at once ends within one, if the machine has nothing else to do; what does not, takes ten."""
+
 
 class FakeClock(Clock):
     """Waits for nothing and writes down how long it should have; its dice always show `luck`."""
