@@ -88,7 +88,7 @@ class HTTPError(JamsocketError):
 
     def __init__(self, answer: Answer, *, now: float) -> None:
         self.code = answer.status
-        self.reason = answer.reason or _reason(answer.status)
+        self.reason = one_line(answer.reason) or _reason(answer.status)
         self.body = answer.body[:MAX_ERROR_BODY]
         self.headers = answer.headers
         self.method = answer.method
@@ -207,9 +207,9 @@ class BackendTerminatedError(JamsocketError):
     def __init__(self, backend_id: str, state: TerminatedState) -> None:
         self.backend_id = backend_id
         self.state = state
-        reason = state.termination_reason
+        reason = one_line(state.termination_reason or "")
         super().__init__(
-            f"Backend {backend_id} is terminated ({reason or 'no reason given'}"
+            f"Backend {one_line(backend_id)} is terminated ({reason or 'no reason given'}"
             f"{', its process exited with an error' if state.exit_error else ''}). Connect again to get another."
         )
 
@@ -228,7 +228,7 @@ class WaitTimeoutError(JamsocketError, TimeoutError):
         self.timeout = timeout
         self.state = state
         seen = f"its last status was {state.status!r}" if state else "no status was seen"
-        super().__init__(f"Backend {backend_id} was not ready within {timeout:g} s; {seen}.")
+        super().__init__(f"Backend {one_line(backend_id)} was not ready within {timeout:g} s; {seen}.")
 
 
 _BY_STATUS: dict[int, type[HTTPError]] = {
@@ -299,6 +299,11 @@ def _read_error_body(body: bytes) -> _Said:
         return _Said()
     # An HTML page says nothing that a log line should repeat.
     return _Said() if text.startswith("<") else _Said(_line(text) or "")
+
+
+def one_line(text: str) -> str:
+    """What a server said, as one printable line of bounded length."""
+    return _line(text) or ""
 
 
 def _line(value: object) -> str | None:

@@ -6,6 +6,7 @@ The requests come from the generated client's builders and the results are its m
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -15,7 +16,7 @@ from jamsocket_api.models import TerminateRequest
 
 from .clock import Clock
 from .config import Config
-from .errors import InvalidResponseError, http_error
+from .errors import HTTPError, InvalidResponseError, http_error
 from .messages import Answer, Request
 from .requests import ConnectResponse, connect_body, parse_connect_response, to_json
 from .states import BackendState, parse_state
@@ -59,7 +60,7 @@ class Operations:
     def status_stream(self, backend_id: str, last_event_id: str) -> Request:
         request = self.request(stream_status.request_kwargs(check_backend_id(backend_id)), idempotent=True)
         headers = {**request.headers, "Accept": "text/event-stream", "Cache-Control": "no-store"}
-        if last_event_id:
+        if is_header_value(last_event_id):
             headers["Last-Event-ID"] = last_event_id
         return attrs.evolve(request, headers=headers)
 
@@ -101,13 +102,33 @@ class Operations:
         if 200 <= answer.status < 300:
             self._json(_expect_object)(answer)
             return
-        error = http_error(answer, now=self._clock.time_of_day())
+        error = self._error(answer)
         if error.error_code != "BackendNotRunning":
             raise error
 
     def _raise_for_status(self, answer: Answer) -> None:
         if not 200 <= answer.status < 300:
-            raise http_error(answer, now=self._clock.time_of_day())
+            raise self._error(answer)
+
+    def _error(self, answer: Answer) -> HTTPError:
+        token = self._config.token
+        if token is not None:
+            # Many an API says "Invalid token: …", and many an application logs the error.
+            answer = attrs.evolve(
+                answer,
+                reason=answer.reason.replace(token.reveal(), "…"),
+                body=answer.body.replace(token.reveal().encode(), "…".encode()),
+            )
+        return http_error(answer, now=self._clock.time_of_day())
+
+
+# What can be sent and is taken: visible ASCII with blanks only inside, and not so long that a server refuses it.
+_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?")
+
+
+def is_header_value(text: str) -> bool:
+    """Whether an event's id can be sent back; without it the server tells everything again, and repeats are dropped."""
+    return _HEADER_VALUE.fullmatch(text) is not None
 
 
 def check_backend_id(backend_id: object) -> str:

@@ -143,4 +143,7 @@ def _time(value: object) -> datetime | None:
         time = datetime.fromisoformat(value)
     except ValueError:
         return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    try:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except OverflowError:  # outside of the calendar in UTC, where to_dict() would need it
+        return None

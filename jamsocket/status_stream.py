@@ -208,7 +208,11 @@ class _Connection:
             result: bytes | JamsocketError | None = yield Read()
             if not isinstance(result, bytes):
                 return result
-            for piece in decompressor.feed(result):
+            for number, piece in enumerate(decompressor.feed(result)):
+                if number:
+                    yield Sleep(
+                        0.0
+                    )  # a few compressed bytes may be much work: let others, and `close`, have their turn
                 events = self.decoder.feed(piece)
                 if events and self._is_watched:
                     self._is_watched = False

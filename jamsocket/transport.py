@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import re
 import socket
 import ssl
 import threading
@@ -25,7 +26,14 @@ from ._version import __version__
 from .clock import Clock
 from .config import Config
 from .content import ContentError, Decompressor
-from .errors import MAX_ERROR_BODY, ConfigError, InvalidResponseError, RequestTimeoutError, TransportError
+from .errors import (
+    MAX_ERROR_BODY,
+    ConfigError,
+    InvalidResponseError,
+    RequestTimeoutError,
+    TransportError,
+    one_line,
+)
 from .messages import Answer, Head, Request
 
 MAX_BODY = 16 * 1024 * 1024
@@ -34,6 +42,7 @@ MAX_BODY = 16 * 1024 * 1024
 USER_AGENT = f"jamsocket-python/{__version__}"
 
 C = TypeVar("C", httpx.Client, httpx.AsyncClient)
+E = TypeVar("E", bound=BaseException)
 
 Timeouts: TypeAlias = dict[str, float | None]
 
@@ -72,12 +81,14 @@ class Transport:
             http_request = build_request(request, self._config, timeouts(timeout))
             response = client.send(http_request, stream=True, auth=None, follow_redirects=False)
             reader = AnswerReader(head_of(request, response), timeout, self._clock)
-            for chunk in raw_chunks(response):
-                if reader.feed(chunk):
-                    break
+            # Not a loop: its variable would outlive it, and show the answer's tokens in a traceback with locals.
+            any(map(reader.feed, raw_chunks(response)))
         except FAILURES as error:
             if reader is None or reader.must_be_whole:
                 raise translate(error, request, timeout) from without_traceback(error)
+        except BaseException as error:  # an interrupt, whose frames would show the token too
+            without_traceback(error)
+            raise
         finally:
             if response is not None:
                 response.close()
@@ -254,11 +265,16 @@ class AsyncTransport:
             reader = AnswerReader(head_of(request, response), timeout, self._clock)
             async with contextlib.aclosing(async_raw_chunks(response)) as chunks:
                 async for chunk in chunks:
-                    if reader.feed(chunk):
+                    is_enough = reader.feed(chunk)
+                    del chunk  # a traceback with locals would show the answer's tokens
+                    if is_enough:
                         break
         except FAILURES as error:
             if reader is None or reader.must_be_whole:
                 raise translate(error, request, timeout) from without_traceback(error)
+        except BaseException as error:  # a cancellation, whose frames would show the token too
+            without_traceback(error)
+            raise
         finally:
             if response is not None:
                 await response.aclose()
@@ -529,8 +545,11 @@ def keep_alive(sock: Any) -> None:
 
 def translate(error: Exception, request: Request, timeout: float | None) -> TransportError:
     """Our error for what httpx, or a layer below it, raised."""
-    what = str(error) or type(error).__name__
-    not_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError)
+    what = one_line(str(error)) or type(error).__name__
+    unwritable = isinstance(error, httpx.LocalProtocolError | httpx.InvalidURL | UnicodeError)
+    not_sent = unwritable or isinstance(
+        error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError
+    )
     if isinstance(error, httpx.TimeoutException):
         phases: dict[type[Exception], str] = {
             httpx.ConnectTimeout: "no connection",
@@ -541,11 +560,17 @@ def translate(error: Exception, request: Request, timeout: float | None) -> Tran
         message = f"{phases.get(type(error), 'no answer')} {within}"
         return RequestTimeoutError(message, method=request.method, url=request.url, request_sent=not not_sent)
     untrusted = _caused_by(error, ssl.SSLCertVerificationError)
+    # The same request would fail the same way again: it cannot be written, or the proxy refuses the tunnel.
+    refused = isinstance(error, httpx.ProxyError) and re.match(r"4(?!08|25|29)\d\d\b", str(error)) is not None
     message = f"no answer ({what})"
     if untrusted:
         message = f"the server's certificate is not trusted ({what}). Set SSL_CERT_FILE if it is signed by your own CA"
     return TransportError(
-        message, method=request.method, url=request.url, request_sent=not not_sent, retryable=not untrusted
+        message,
+        method=request.method,
+        url=request.url,
+        request_sent=not not_sent,
+        retryable=not (untrusted or unwritable or refused),
     )
 
 
@@ -557,7 +582,7 @@ def _caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
     return False
 
 
-def without_traceback(error: Exception) -> Exception:
+def without_traceback(error: E) -> E:
     """The same error without the frames it came through: their local variables hold headers, so the token."""
     link: BaseException | None = error
     while link is not None:
