@@ -473,7 +473,7 @@ def own_client(kind: type[C], config: Config, limits: httpx.Limits | None = None
             verify=tls_context(config, use_environment=use_environment),
             trust_env=use_environment,
             follow_redirects=False,
-            limits=limits or httpx.Limits(max_connections=None, max_keepalive_connections=20),
+            limits=limits or httpx.Limits(max_connections=None, max_keepalive_connections=100),
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
         )
     except (ValueError, ImportError, httpx.InvalidURL) as error:
