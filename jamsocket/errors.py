@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, cast
 from attrs import frozen
 
 from .messages import Answer, Request
+from .secret import Secret
 
 if TYPE_CHECKING:
     from jamsocket_api.models import TerminatedState
@@ -86,16 +87,16 @@ class HTTPError(JamsocketError):
         retry_after: how long the server asked to wait, in seconds, or None.
     """
 
-    def __init__(self, answer: Answer, *, now: float) -> None:
+    def __init__(self, answer: Answer, *, now: float, secret: Secret | None = None) -> None:
         self.code = answer.status
-        self.reason = one_line(answer.reason) or _reason(answer.status)
+        self.reason = _without(secret, one_line(answer.reason)) or _reason(answer.status)
         self.body = answer.body[:MAX_ERROR_BODY]
         self.headers = answer.headers
         self.method = answer.method
         self.url = answer.url
         self.retry_after = retry_after(answer.headers, now)
         said = _read_error_body(self.body)
-        self.message = said.message or self.reason
+        self.message = _without(secret, said.message) or self.reason
         self.error_code = said.code
         self.error_id = said.id
         super().__init__(self._describe())
@@ -242,10 +243,13 @@ _BY_STATUS: dict[int, type[HTTPError]] = {
 }
 
 
-def http_error(answer: Answer, *, now: float) -> HTTPError:
-    """The error for a response that is not a success; `now` is the time of day in epoch seconds."""
+def http_error(answer: Answer, *, now: float, secret: Secret | None = None) -> HTTPError:
+    """The error for a response that is not a success; `now` is the time of day in epoch seconds.
+
+    Where the server's words repeat the secret, they are shown without it.
+    """
     cls = ServerError if answer.status >= 500 else _BY_STATUS.get(answer.status, HTTPError)
-    return cls(answer, now=now)
+    return cls(answer, now=now, secret=secret)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -299,6 +303,14 @@ def _read_error_body(body: bytes) -> _Said:
         return _Said()
     # An HTML page says nothing that a log line should repeat.
     return _Said() if text.startswith("<") else _Said(_line(text) or "")
+
+
+def _without(secret: Secret | None, text: str) -> str:
+    """Many an API says "Invalid token: …", and many an application logs the error."""
+    # A token of a few characters is none; what it happens to occur in must stay legible.
+    if secret is None or len(secret.reveal()) < 8:
+        return text
+    return text.replace(secret.reveal(), "…")
 
 
 def one_line(text: str) -> str:

@@ -29,12 +29,11 @@ class ApiTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         ours, timeout = _request(request, request.read()), _read_timeout(request)
-        now = self._session.clock.time_of_day
         if not _wants_stream(ours):
-            return _response(self._session.send(ours, timeout or self._session.options.timeout), now())
+            return _response(self._session.send(ours, timeout or self._session.options.timeout), self._session)
         head, connection = self._session.open_stream(ours, timeout)
         try:
-            return _response(head, now(), _Body(connection))
+            return _response(head, self._session, _Body(connection))
         except HTTPError:
             connection.close()
             raise
@@ -48,12 +47,11 @@ class AsyncApiTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         ours, timeout = _request(request, await request.aread()), _read_timeout(request)
-        now = self._session.clock.time_of_day
         if not _wants_stream(ours):
-            return _response(await self._session.send(ours, timeout or self._session.options.timeout), now())
+            return _response(await self._session.send(ours, timeout or self._session.options.timeout), self._session)
         head, connection = await self._session.open_stream(ours, timeout)
         try:
-            return _response(head, now(), _AsyncBody(connection))
+            return _response(head, self._session, _AsyncBody(connection))
         except HTTPError:
             await connection.aclose()
             raise
@@ -131,9 +129,11 @@ def _read_timeout(request: httpx.Request) -> float | None:
     return float(given) if isinstance(given, int | float) else None
 
 
-def _response(answer: Answer, now: float, body: _Body | _AsyncBody | None = None) -> httpx.Response:
+def _response(
+    answer: Answer, session: Session | AsyncSession, body: _Body | _AsyncBody | None = None
+) -> httpx.Response:
     if not 200 <= answer.status < 300:
-        raise http_error(answer, now=now)
+        raise http_error(answer, now=session.clock.time_of_day(), secret=session.config.token)
     if body is not None:
         return httpx.Response(answer.status, headers=answer.headers, stream=body)
     try:

@@ -111,15 +111,7 @@ class Operations:
             raise self._error(answer)
 
     def _error(self, answer: Answer) -> HTTPError:
-        token = self._config.token
-        if token is not None:
-            # Many an API says "Invalid token: …", and many an application logs the error.
-            answer = attrs.evolve(
-                answer,
-                reason=answer.reason.replace(token.reveal(), "…"),
-                body=answer.body.replace(token.reveal().encode(), "…".encode()),
-            )
-        return http_error(answer, now=self._clock.time_of_day())
+        return http_error(answer, now=self._clock.time_of_day(), secret=self._config.token)
 
 
 # What can be sent and is taken: visible ASCII with blanks only inside, and not so long that a server refuses it.

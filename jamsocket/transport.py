@@ -456,11 +456,11 @@ class AnswerReader:
         if self._head.is_success:
             if self._problem:
                 raise InvalidResponseError(self._problem, answer)
-            if self._decompressor is not None and not self._decompressor.is_complete:
-                raise InvalidResponseError("its compressed body is cut short", answer)
             if self._is_late:
                 message = f"the answer was not complete after {self._timeout:g} s"
                 raise RequestTimeoutError(message, method=answer.method, url=answer.url)
+            if self._decompressor is not None and not self._decompressor.is_complete:
+                raise InvalidResponseError("its compressed body is cut short", answer)
         return answer
 
 

@@ -780,3 +780,13 @@ def test_a_client_is_shared_by_threads(make: Maker, server: FaultServer) -> None
     for thread in threads:
         thread.join(30)
     assert results == ["ready"] * 100
+
+
+def test_a_token_of_one_letter_garbles_no_error(make: Maker, server: FaultServer) -> None:
+    error = {"message": "not running", "code": "BackendNotRunning", "status": 409, "id": "t"}
+    server.on("POST", TERMINATE, [respond(409, {"error": error})])
+    make.to(server.url, token="t").terminate("b1")
+    server.on("POST", TERMINATE, [respond(409, {"error": {**error, "code": "Other"}})])
+    with pytest.raises(ConflictError, match="not running") as caught:
+        make.to(server.url, token="t").terminate("b1")
+    assert json.loads(caught.value.body)["error"]["message"] == "not running"
