@@ -154,7 +154,7 @@ def work(client: Jamsocket, oracle: Oracle, worker: int) -> None:
     while not oracle.is_over.is_set():
         number += 1
         truth = Truth.of(oracle.seed, f"thread{worker}-{number}")
-        dice = random.Random(f"{oracle.seed}/work/{truth.backend_id}")
+        dice = random.Random(f"{oracle.seed} follows {truth.backend_id}")
         mode = dice.choice(modes_for(truth))
         try:
             attend(client, oracle, truth, dice, mode)
@@ -224,7 +224,7 @@ async def async_work(client: AsyncJamsocket, oracle: Oracle, worker: int) -> Non
     while not oracle.is_over.is_set():
         number += 1
         truth = Truth.of(oracle.seed, f"task{worker}-{number}")
-        dice = random.Random(f"{oracle.seed}/work/{truth.backend_id}")
+        dice = random.Random(f"{oracle.seed} follows {truth.backend_id}")
         mode = dice.choice([*modes_for(truth), "cancel"])
         try:
             await async_attend(client, oracle, truth, dice, mode)
