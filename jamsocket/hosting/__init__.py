@@ -8,12 +8,23 @@ if os.name != "posix":
     )
 
 try:
-    from .local import Backend, Limits
+    from .backend import Backend
+    from .local import Limits
     from .server import CommandNotFoundError, DevServer, DevServerError, PortInUseError, Server
+    from .services import Service
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("jamsocket"):
         raise
     message = f"jamsocket.hosting needs the extra 'cli' ({error.name} is missing): pip install 'jamsocket[cli]'"
     raise ModuleNotFoundError(message, name=error.name) from None
 
-__all__ = ["Backend", "CommandNotFoundError", "DevServer", "DevServerError", "Limits", "PortInUseError", "Server"]
+__all__ = [
+    "Backend",
+    "CommandNotFoundError",
+    "DevServer",
+    "DevServerError",
+    "Limits",
+    "PortInUseError",
+    "Server",
+    "Service",
+]

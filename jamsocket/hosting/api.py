@@ -8,17 +8,20 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.typedefs import Handler
 
-from .engine import Engine, EngineError, JSONObject, Place
+from .engine import Engine, EngineError, Place
 from .gate import Gate
-from .validation import connect_call, read_hard, read_object
+from .validation import connect_call, read_hard, read_image_tag, read_object, read_service_name
 
 logger = logging.getLogger("jamsocket.hosting")
+
+T = TypeVar("T")
 
 MAX_BODY = 4 * 1024 * 1024
 
@@ -57,18 +60,23 @@ class Api:
             ("GET", "/v2/backend/{backend_id}/status/stream", self._status_stream),
             ("POST", "/v2/backend/{backend_id}/terminate", self._terminate),
             ("GET", "/v2/backend/{backend_id}", self._info),
+            ("GET", "/v2/backend/{backend_id}/logs/stream", self._logs),
+            ("GET", "/v2/backend/{backend_id}/metrics/stream", self._metrics),
             ("GET", "/v2/account/{account}/backends", self._backends),
             ("GET", "/v2/account/{account}/services", self._services),
+            ("POST", "/v2/account/{account}/service", self._create_service),
+            ("GET", "/v2/service/{account}/{service}", self._service),
+            ("POST", "/v2/service/{account}/{service}/delete", self._delete_service),
+            ("GET", "/v2/service/{account}/{service}/images", self._images),
+            ("POST", "/v2/service/{account}/{service}/update", self._use_image),
+            ("POST", "/v2/service/{account}/{service}/{environment}/update", self._use_image),
             ("GET", "/auth", self._auth),
         ):
             app.router.add_route(method, path, handler, expect_handler=expect)
         return app
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
-        names = request.match_info
-        environment = names.get("environment")
-        # The path without an environment means the default one: the two share their keys.
-        place = Place(names["account"], names["service"], None if environment == "default" else environment)
+        place = place_of(request)
         connected = await self._engine.connect(connect_call(place, read_object(await request.read())))
         backend_url = f"{self._base_url}/v2/backend/{connected.backend_id}"
         return reply(
@@ -89,19 +97,38 @@ class Api:
 
     async def _status_stream(self, request: web.Request) -> web.StreamResponse:
         states = await self._engine.statuses(request.match_info["backend_id"])
+        events = (b"data:" + to_json(state) async for state in states)
+        return await self._stream(request, events, _ANY_ORIGIN)
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        last = request.headers.get("Last-Event-ID", "")
+        after = int(last) if last.isascii() and last.isdigit() and len(last) < 20 else 0
+        lines = await self._engine.logs(request.match_info["backend_id"], after)
+        # A blank after the colon: readers take one away, and a line may begin with some.
+        events = (f"data: {line}\nid:{number}".encode("utf-8", "replace") async for number, line in lines)
+        return await self._stream(request, events)
+
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        measurements = await self._engine.metrics(request.match_info["backend_id"])
+        return await self._stream(request, (b"data:" + to_json(each) async for each in measurements))
+
+    async def _stream(
+        self, request: web.Request, events: AsyncIterator[bytes], headers: Mapping[str, str] | None = None
+    ) -> web.StreamResponse:
+        """Sends server-sent events, up to their end."""
         response = web.StreamResponse(
             headers={
                 "Content-Type": "text/event-stream",
                 "Cache-Control": "no-cache",
                 "X-Accel-Buffering": "no",
-                **_ANY_ORIGIN,
+                **(headers or {}),
             }
         )
         await response.prepare(request)
-        async with contextlib.aclosing(or_silence(states, self._stream_keepalive)) as events:
-            async for state in events:
+        async with contextlib.aclosing(or_silence(events, self._stream_keepalive)) as steps:
+            async for event in steps:
                 # One write for an event, LF only, one data line: there are clients that rely on each of these.
-                await response.write(b":\n\n" if state is None else b"data:" + to_json(state) + b"\n\n")
+                await response.write((b":" if event is None else event) + b"\n\n")
         return response
 
     async def _terminate(self, request: web.Request) -> web.StreamResponse:
@@ -118,6 +145,28 @@ class Api:
     async def _services(self, request: web.Request) -> web.StreamResponse:
         return reply({"services": list(await self._engine.services(request.match_info["account"]))})
 
+    async def _create_service(self, request: web.Request) -> web.StreamResponse:
+        name = read_service_name(read_object(await request.read()))
+        await self._engine.create_service(request.match_info["account"], name)
+        return reply({"status": "ok"})
+
+    async def _service(self, request: web.Request) -> web.StreamResponse:
+        place = place_of(request)
+        return reply(await self._engine.service(place.account, place.service))
+
+    async def _delete_service(self, request: web.Request) -> web.StreamResponse:
+        place = place_of(request)
+        await self._engine.delete_service(place.account, place.service)
+        return reply({"status": "ok"})
+
+    async def _images(self, request: web.Request) -> web.StreamResponse:
+        place = place_of(request)
+        return reply({"images": list(await self._engine.images(place.account, place.service))})
+
+    async def _use_image(self, request: web.Request) -> web.StreamResponse:
+        await self._engine.use_image(place_of(request), read_image_tag(read_object(await request.read())))
+        return reply({"status": "ok"})
+
     async def _auth(self, request: web.Request) -> web.StreamResponse:
         return reply({"status": "ok", "accounts": ["-"], "is_admin": False})
 
@@ -133,9 +182,14 @@ class Api:
         return await handler(request)
 
 
-async def or_silence(
-    items: AsyncIterator[JSONObject], patience: float | None
-) -> AsyncGenerator[JSONObject | None, None]:
+def place_of(request: web.Request) -> Place:
+    """What a service's path names. The one without an environment means the default one: the two share their keys."""
+    names = request.match_info
+    environment = names.get("environment")
+    return Place(names["account"], names["service"], None if environment == "default" else environment)
+
+
+async def or_silence(items: AsyncIterator[T], patience: float | None) -> AsyncGenerator[T | None, None]:
     """The items as they come, and None whenever none came for so many seconds."""
     while True:
         step = asyncio.ensure_future(anext(items, None))

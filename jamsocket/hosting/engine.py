@@ -61,7 +61,7 @@ class ConnectCall:
 
 @frozen
 class Connected:
-    """The engine's answer to a connect request."""
+    """The engine's answer to a connect request. A static token comes without a secret one."""
 
     backend_id: str
     spawned: bool
@@ -98,6 +98,34 @@ class Engine(Protocol):
         """The account's backends that are not terminated; `-` means every account's."""
         ...
 
+    async def logs(self, backend_id: str, after: int) -> AsyncIterator[tuple[int, str]]:
+        """The numbered lines that a backend wrote after this one, up to its end; raises at once if there is none."""
+        ...
+
+    async def metrics(self, backend_id: str) -> AsyncIterator[JSONObject]:
+        """What a backend uses, as it is measured, up to its end; raises at once if there is none."""
+        ...
+
     async def services(self, account: str) -> Sequence[str]:
-        """The names of the account's services."""
+        """The names of the account's services; `-` means every account's."""
+        ...
+
+    async def create_service(self, account: str, name: str) -> None:
+        """Adds a service."""
+        ...
+
+    async def service(self, account: str, name: str) -> JSONObject:
+        """All that is known of a service."""
+        ...
+
+    async def delete_service(self, account: str, name: str) -> None:
+        """Removes a service that has no running backend."""
+        ...
+
+    async def images(self, account: str, name: str) -> Sequence[JSONObject]:
+        """The images of a service, the newest first."""
+        ...
+
+    async def use_image(self, place: Place, tag: str) -> None:
+        """Chooses what backends run that are spawned from now on."""
         ...

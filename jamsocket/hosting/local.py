@@ -17,112 +17,59 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import evolve, frozen
 
+from .backend import Backend, Token
+from .changes import Changes
 from .engine import ConnectCall, Connected, EngineError, JSONObject, Place, SpawnSettings, not_found
-from .lifecycle import Kind, Lifecycle, Reason, Status, iso
-from .process import BackendProcess, Guardian, Ports, limit_resources
+from .lifecycle import Kind, Reason, Status, iso
+from .log import Log
+from .metrics import Metrics, free_memory, measure
+from .process import BackendProcess, Guardian, Ports, limit_resources, listening_ports
+from .services import ANY, CLUSTER, DEFAULT_ENVIRONMENT, Image, Service, Services
 
 logger = logging.getLogger("jamsocket.hosting")
 
 _ID_ALPHABET = string.ascii_lowercase + string.digits
-_DEFAULT_TAG = "latest"
 # How long after SIGKILL the kernel may take, in seconds: longer means that a process hangs in it (a dead NFS mount).
 _LAST_PATIENCE = 5.0
 
-OnStatus = Callable[["Backend"], None]
-OnLine = Callable[["Backend", str], None]
+OnStatus = Callable[[Backend], None]
+OnLine = Callable[[Backend, str], None]
 
 
 @frozen
 class Limits:
-    """How patient the engine is, in seconds, and how many ended backends, and services, it remembers.
+    """How patient the server is, and how much it remembers.
 
-    `startup` is how long a backend may take to answer HTTP, `grace` what lies between SIGTERM and SIGKILL.
+    Args:
+        startup: how long a backend may take to answer HTTP, in seconds.
+        hint: after how many seconds without an answer its log says what is waited for.
+        grace: how long it may take to end when it is asked to, in seconds; then it is killed.
+        sweep_interval: how often idle and old backends are looked for, in seconds.
+        metrics_interval: how often it is measured what backends use, in seconds.
+        token_lifetime: for how many seconds a connection URL stays good that nobody uses.
+        remembered: how many ended backends, and how many services, are remembered.
+        log_bytes: how much memory the last lines of a running backend may take, in bytes.
+        ended_log_bytes: how much memory the last lines of an ended backend may take, in bytes.
     """
 
     startup: float = 300.0
+    hint: float = 10.0
     grace: float = 30.0
     sweep_interval: float = 5.0
+    metrics_interval: float = 2.0
     token_lifetime: float = 3600.0
     remembered: int = 1000
-
-
-@define
-class Token:
-    """What a connection URL's token stands for."""
-
-    backend: Backend
-    user: str | None
-    user_data: str
-    secret_token: str = field(repr=False)
-    issued: float
-    is_used: bool = False
-
-
-@frozen
-class Image:
-    """What a backend runs. A process has no image: its command stands for one."""
-
-    command: tuple[str, ...]
-
-    @property
-    def digest(self) -> str:
-        """Tells commands apart."""
-        return "sha256:" + hashlib.sha256("\0".join(self.command).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-@define(eq=False)
-class Backend:
-    """One backend, from `scheduled` to after its end."""
-
-    id: str
-    place: Place
-    key: str | None
-    image: Image
-    settings: SpawnSettings
-    port: int
-    last_active: float
-    deadline: float | None
-    life: Lifecycle = field(factory=Lifecycle)
-    process: BackendProcess | None = None
-    connections: int = 0
-    fencing_token: int = 0
-    private_mount: Path | None = None
-    tokens: set[str] = field(factory=set[str], repr=False)
-    timers: list[asyncio.TimerHandle] = field(factory=list[asyncio.TimerHandle], repr=False)
-    _changed: asyncio.Event = field(factory=asyncio.Event, repr=False)
-
-    @property
-    def status(self) -> Status:
-        """The present station."""
-        return self.life.history[-1].status
-
-    def changed(self) -> None:
-        """Wakes everybody who waits for a change."""
-        event, self._changed = self._changed, asyncio.Event()
-        event.set()
-
-    async def wait_for_change(self) -> None:
-        """Returns at the next change."""
-        await self._changed.wait()
-
-    async def wait_until_open(self) -> bool:
-        """Waits until requests can be passed on; False if that will never be.
-
-        A backend on its way out is still open: who may use it then, `LocalEngine.admit` decides.
-        """
-        while self.status < Status.READY:
-            await self.wait_for_change()
-        return self.life.was_ready and not self.life.is_terminated
+    log_bytes: int = 512 * 1024
+    ended_log_bytes: int = 32 * 1024
 
 
 class LocalEngine:
-    """Runs each backend as a process of one command, on this machine.
+    """Runs each backend as a process of its service's command, on this machine.
 
     Args:
-        command: the program and its arguments; what `spawn.tag` calls `latest`.
-        tags: further commands, for other values of `spawn.tag`.
+        services: one service, which then stands for every name; or several by name, the first of which is also `-`.
         host: the address on which backends listen.
         public_url: what connection URLs begin with, without a slash at the end.
         data_dir: where mounted directories are kept; None for a temporary one that goes with the engine.
@@ -134,11 +81,10 @@ class LocalEngine:
 
     def __init__(
         self,
-        command: Sequence[str],
+        services: Service | Mapping[str, Service],
         *,
         host: str,
         public_url: str,
-        tags: Mapping[str, Sequence[str]] | None = None,
         data_dir: Path | None = None,
         limits: Limits | None = None,
         on_status: OnStatus | None = None,
@@ -146,8 +92,8 @@ class LocalEngine:
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._images = {_DEFAULT_TAG: Image(tuple(command))}
-        self._images |= {tag: Image(tuple(other)) for tag, other in (tags or {}).items()}
+        self.changes = Changes()
+        """Announces every change of a backend."""
         self._host = host
         self._public_url = public_url
         self._limits = limits or Limits()
@@ -159,12 +105,12 @@ class LocalEngine:
         self._ended: deque[str] = deque()
         self._keys: dict[tuple[Place, str], Backend] = {}
         self._tokens: dict[str, Token] = {}
-        self._services: dict[tuple[str, str], None] = {}
+        self._services = Services(services, self._now_ms(), self._limits.remembered)
         self._lives: set[asyncio.Task[None]] = set()
         self._ports = Ports()
         self._last_fencing_token = 0
         self._guardian: Guardian | None = None
-        self._sweeper: asyncio.Task[None] | None = None
+        self._upkeep: list[asyncio.Task[None]] = []
         self._is_stopping = False
         self._is_stopped = False
         self._hurry = asyncio.Event()
@@ -176,7 +122,10 @@ class LocalEngine:
         if self._data_dir is None:
             self._scratch = Path(tempfile.mkdtemp(prefix="jamsocket-"))
         self._guardian = Guardian(secrets.token_hex(16), self._scratch)
-        self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="sweeper")
+        self._upkeep = [
+            asyncio.create_task(self._sweep_for_ever(), name="sweeper"),
+            asyncio.create_task(self._measure_for_ever(), name="metrics"),
+        ]
 
     async def stop(self, grace: float) -> None:
         """Ends all backends, softly for `grace` seconds and then hard, and waits until none is left."""
@@ -184,9 +133,10 @@ class LocalEngine:
         if self._is_stopped:
             return
         self._is_stopped = True
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.wait([self._sweeper])
+        for task in self._upkeep:
+            task.cancel()
+        if self._upkeep:
+            await asyncio.wait(self._upkeep)
         for backend in list(self._running()):
             self._end(backend, "external", "soft")
         await self._wait_for_lives(grace)
@@ -222,8 +172,9 @@ class LocalEngine:
 
     async def connect(self, call: ConnectCall) -> Connected:
         # No await in here: that is what makes exactly one of many simultaneous callers spawn.
+        call = evolve(call, place=self._services.place(call.place))
         tag = call.spawn.tag if call.spawn is not None else None
-        image = self._image(tag)
+        image = self._services.image(call.place, tag)
         holder = self._keys.get((call.place, call.key)) if call.key is not None else None
         if holder is not None:
             # Who names no tag takes whatever runs; who names one insists on it.
@@ -255,19 +206,87 @@ class LocalEngine:
             "statuses": [entry.detailed() for entry in backend.life.history],
             "image_digest": backend.image.digest,
             "key": backend.key,
-            "environment_name": backend.place.environment or "default",
-            "max_mem_bytes": None,
+            "environment_name": backend.place.environment or DEFAULT_ENVIRONMENT,
+            "max_mem_bytes": backend.metrics.max_memory,
         }
 
     async def running(self, account: str) -> Sequence[JSONObject]:
         return [
             {**self._summary(backend), "status": backend.life.history[-1].detailed(), "key": backend.key}
             for backend in self._running()
-            if account in {"-", backend.place.account}
+            if account in {ANY, backend.place.account}
         ]
 
+    async def logs(self, backend_id: str, after: int) -> AsyncIterator[tuple[int, str]]:
+        return self._find(backend_id).log.follow(after)
+
+    async def metrics(self, backend_id: str) -> AsyncIterator[JSONObject]:
+        metrics = self._find(backend_id).metrics
+        return (measurement.public() async for measurement in metrics.follow())
+
     async def services(self, account: str) -> Sequence[str]:
-        return sorted({service for owner, service in self._services if account in {"-", owner}})
+        return self._services.names(account)
+
+    async def create_service(self, account: str, name: str) -> None:
+        self._services.create(account, name, self._now_ms())
+
+    async def service(self, account: str, name: str) -> JSONObject:
+        return self._services.info(account, name)
+
+    async def delete_service(self, account: str, name: str) -> None:
+        place = self._services.place(Place(account, name))
+        self._services.info(place.account, place.service)  # there must be one
+        running = [
+            backend.id
+            for backend in self._running()
+            if (backend.place.account, backend.place.service) == (place.account, place.service)
+        ]
+        if running:
+            raise EngineError(409, "ServiceInUse", f"{len(running)} of its backends run; terminate them first.")
+        self._services.delete(place.account, place.service, self._now_ms())
+
+    async def images(self, account: str, name: str) -> Sequence[JSONObject]:
+        return self._services.images(account, name)
+
+    async def use_image(self, place: Place, tag: str) -> None:
+        self._services.use_image(place, tag, self._now_ms())
+
+    # ── For the server ──
+
+    def terminate_all(self) -> int:
+        """Begins the end of all backends; how many there were."""
+        backends = [backend for backend in self._running() if not backend.life.is_leaving]
+        for backend in backends:
+            self._end(backend, "external", "soft")
+        return len(backends)
+
+    def new_code(self, service: str | None, code: str, grace: float) -> int:
+        """The watched files of a configured service are now in this state; ends what runs older ones.
+
+        Args:
+            service: its name; None for the one that stands for every name.
+            code: tells states apart.
+            grace: how long backends may take to end, in seconds; then they are killed.
+
+        Returns:
+            How many backends are ended.
+        """
+        self._services.new_code(service, code, self._now_ms())
+        outdated = [
+            backend
+            for backend in self._running()
+            if not backend.life.is_leaving and self._services.is_outdated(backend.place, backend.image)
+        ]
+        for backend in outdated:
+            self._line(backend, "jamsocket: the code has changed")
+            self._end(backend, "external", "soft")
+            backend.timers.append(asyncio.get_running_loop().call_later(grace, self._kill, backend))
+        return len(outdated)
+
+    @property
+    def backends(self) -> Sequence[Backend]:
+        """All backends that are remembered, the oldest first."""
+        return list(self._backends.values())
 
     # ── For the proxy ──
 
@@ -303,14 +322,6 @@ class LocalEngine:
     def _running(self) -> Iterator[Backend]:
         return (backend for backend in self._backends.values() if not backend.life.is_terminated)
 
-    def _image(self, tag: str | None) -> Image:
-        if tag is None:
-            return self._images[_DEFAULT_TAG]
-        for name, image in self._images.items():
-            if tag in {name, image.digest}:
-                return image
-        raise not_found(f"image with the tag {tag}")
-
     def _spawn(self, call: ConnectCall, image: Image, settings: SpawnSettings) -> Backend:
         monotonic = self._monotonic()
         lifetime = settings.lifetime_limit_seconds
@@ -325,11 +336,13 @@ class LocalEngine:
             port=self._ports.take(),
             last_active=monotonic,
             deadline=None if lifetime is None else monotonic + lifetime,
+            log=Log(self._limits.log_bytes),
+            metrics=Metrics(settings.resource_limits.get("memory_limit_bytes"), monotonic),
             fencing_token=self._last_fencing_token,
         )
-        self._services.setdefault((call.place.account, call.place.service))
-        if len(self._services) > self._limits.remembered:
-            del self._services[next(iter(self._services))]
+        self._services.spawned(call.place, now_ms)
+        if self._services.service(call.place).static_tokens:
+            backend.static_token = f"s.{secrets.token_urlsafe(32)}"
         self._backends[backend.id] = backend
         if call.key is not None:
             self._keys[call.place, call.key] = backend
@@ -341,8 +354,12 @@ class LocalEngine:
         return backend
 
     def _admit(self, backend: Backend, call: ConnectCall, *, spawned: bool) -> Connected:
-        token, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-        self._tokens[token] = Token(backend, call.user, call.user_data, secret, self._monotonic())
+        token, secret = backend.static_token, None
+        if token is None:
+            token, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+            self._tokens[token] = Token(backend, call.user, call.user_data, secret, self._monotonic())
+        elif token not in self._tokens:
+            self._tokens[token] = Token(backend, None, "{}", None, self._monotonic(), is_static=True)
         backend.tokens.add(token)
         return Connected(
             backend_id=backend.id,
@@ -362,7 +379,7 @@ class LocalEngine:
             if not backend.life.is_leaving:
                 exit_code = await self._run(backend)
         except OSError as error:
-            self._line(backend, f"could not be started: {error}")
+            self._line(backend, f"jamsocket: could not be started: {error}")
         except Exception:
             logger.exception("Backend %s failed", backend.id)
         finally:
@@ -378,19 +395,24 @@ class LocalEngine:
         )
         limit_resources(process.pid, backend.settings.resource_limits)
         self._advance(backend, Status.WAITING)
-        end = asyncio.create_task(process.wait(), name=f"end of {backend.id}")
-        await self._wait_until_ready(backend, process, end)
-        return await end
+        exited = asyncio.create_task(process.wait(), name=f"end of {backend.id}")
+        await self._wait_until_ready(backend, process, exited)
+        exit_code = await exited
+        if not backend.life.was_ready and not backend.life.is_leaving:
+            end = f"ended with exit code {exit_code} before it answered HTTP"
+            self._line(backend, f"jamsocket: {end} on {self._host}:{backend.port} (the variable PORT)")
+        return exit_code
 
     async def _wait_until_ready(self, backend: Backend, process: BackendProcess, end: asyncio.Task[int]) -> None:
         probe = asyncio.create_task(process.probe(self._host, backend.port), name=f"probe of {backend.id}")
+        hint = asyncio.get_running_loop().call_later(self._limits.hint, self._hint, backend, process)
+        backend.timers.append(hint)
         await asyncio.wait({end, probe}, timeout=self._limits.startup, return_when=asyncio.FIRST_COMPLETED)
+        hint.cancel()
         if end.done() or backend.life.is_leaving:
             pass
         elif not probe.done():
-            self._line(
-                backend, f"gave no HTTP answer on {self._host}:{backend.port} (PORT) in {self._limits.startup:g} s"
-            )
+            self._hint(backend, process, f"in {self._limits.startup:g} s")
             self._end(backend, "startuptimeout", "hard")
         elif error := probe.exception():
             logger.error("Backend %s could not be probed", backend.id, exc_info=error)
@@ -402,15 +424,25 @@ class LocalEngine:
         if not probe.cancelled():
             probe.exception()  # it has been looked at
 
+    def _hint(self, backend: Backend, process: BackendProcess, when: str = "yet") -> None:
+        """Says what is waited for."""
+        ports = ", ".join(str(port) for port in sorted(listening_ports(process.pid)))
+        does = f"it listens on port {ports} instead" if ports else "it does not listen on any port"
+        where = f"{self._host}:{backend.port}"
+        self._line(backend, f"jamsocket: no HTTP answer on {where} (the variable PORT) {when}; {does}")
+
     def _environment(self, backend: Backend) -> dict[str, str]:
+        service = self._services.service(backend.place)
         # Python writes to a pipe in blocks: without this, its lines would show long after they were printed.
-        env = {"PYTHONUNBUFFERED": "1", **os.environ, **backend.settings.env}
+        env = {"PYTHONUNBUFFERED": "1", **os.environ, **service.env, **backend.settings.env}
         env["PORT"] = str(backend.port)
         env["SESSION_BACKEND_ID"] = backend.id
         env["SESSION_BACKEND_KEY"] = backend.key if backend.key is not None else f"lk-{backend.id}"
         env["SESSION_BACKEND_FENCING_TOKEN"] = str(backend.fencing_token)
         env["JAMSOCKET_SERVICE"] = backend.place.service
         env.pop("SESSION_BACKEND_STATIC_TOKEN", None)
+        if backend.static_token is not None:
+            env["SESSION_BACKEND_STATIC_TOKEN"] = backend.static_token
         mount = self._mount(backend)
         if mount is not None:
             mount.mkdir(parents=True, exist_ok=True)
@@ -462,6 +494,8 @@ class LocalEngine:
             timer.cancel()
         backend.timers.clear()
         backend.process = None
+        backend.log.complete(self._limits.ended_log_bytes)
+        backend.metrics.complete()
         backend.life.exited(exit_code, self._now_ms())
         self._report(backend)
         self._ended.append(backend.id)
@@ -482,12 +516,28 @@ class LocalEngine:
             elif backend.life.is_terminated:
                 return
             else:
-                await backend.wait_for_change()
+                await backend.changes.wait()
 
     async def _sweep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._limits.sweep_interval)
             self.sweep()
+
+    async def _measure_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._limits.metrics_interval)
+            running = {backend.process.pid: backend for backend in self._running() if backend.process is not None}
+            if not running:
+                continue
+            try:
+                # In a thread, because it looks at every process there is.
+                usages = await asyncio.to_thread(measure, list(running))
+                memory = free_memory()
+            except Exception:
+                logger.exception("What backends use could not be measured")
+                continue
+            for pid, usage in usages.items():
+                running[pid].metrics.add(usage, memory, self._monotonic(), self._now_ms())
 
     def sweep(self) -> None:
         """Ends the backends that were idle, or have lived, for too long; drops tokens that nobody used in time."""
@@ -505,7 +555,8 @@ class LocalEngine:
                 found.backend.tokens.discard(token)
 
     def _report(self, backend: Backend) -> None:
-        backend.changed()
+        backend.changes.announce()
+        self.changes.announce()
         if self._on_status is not None:
             try:
                 self._on_status(backend)
@@ -513,6 +564,7 @@ class LocalEngine:
                 logger.exception("on_status failed")
 
     def _line(self, backend: Backend, line: str) -> None:
+        backend.log.append(line)
         if self._on_line is not None:
             try:
                 self._on_line(backend, line)
@@ -527,7 +579,7 @@ class LocalEngine:
             "id": backend.id,
             "created_at": iso(backend.life.history[0].time_ms),
             "service_name": backend.place.service,
-            "cluster_name": "localhost",
+            "cluster_name": CLUSTER,
             "account_name": backend.place.account,
         }
 

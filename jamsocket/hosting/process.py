@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
 import resource
 import secrets
 import signal
@@ -17,11 +18,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import psutil
+
 PROBE_INTERVAL = 0.1
 PROBE_READ_TIMEOUT = 1.0
 
 _LOG_LINE_LIMIT = 64 * 1024
 _OUTPUT_PATIENCE = 1.0
+# A carriage return that comes last may be the first half of a line end.
+_LINE_END = re.compile(rb"\r?\n|\r(?!\n|\Z)")
 
 _MARK = "JAMSOCKET_DEV_SERVER"
 
@@ -203,14 +208,15 @@ class BackendProcess:
         try:
             rest = b""
             while chunk := await reader.read(_LOG_LINE_LIMIT):
-                *lines, rest = (rest + chunk).split(b"\n")
+                # A carriage return, with which programs draw progress, ends a line: an event stream cannot hold it.
+                *lines, rest = _LINE_END.split(rest + chunk)
                 if len(rest) >= _LOG_LINE_LIMIT:
                     lines.append(rest)
                     rest = b""
                 for line in lines:
-                    on_line(line.decode("utf-8", "replace").rstrip("\r"))
+                    on_line(line.decode("utf-8", "replace"))
             if rest:
-                on_line(rest.decode("utf-8", "replace"))
+                on_line(rest.rstrip(b"\r").decode("utf-8", "replace"))
         finally:
             transport.close()
 
@@ -259,6 +265,17 @@ def listens(leader: int, port: int) -> bool | None:
             return True
     # The rest is looked at only now: it is far more work.
     return False if any(_has_socket(process, inodes) for process in strangers) else None
+
+
+def listening_ports(leader: int) -> set[int]:
+    """The TCP ports on which processes of this leader's session listen, as far as the system tells."""
+    ports: set[int] = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == leader:
+                sockets = process.net_connections("tcp")
+                ports |= {found.laddr.port for found in sockets if found.status == psutil.CONN_LISTEN}
+    return ports
 
 
 def _has_socket(process: Path, inodes: set[str]) -> bool:

@@ -17,9 +17,10 @@ from yarl import URL
 
 from .._version import __version__
 from . import tunnel
+from .backend import Backend, Token
 from .engine import EngineError
 from .gate import Gate
-from .local import Backend, LocalEngine, Token
+from .local import LocalEngine
 
 logger = logging.getLogger("jamsocket.hosting")
 
@@ -100,7 +101,8 @@ class Proxy:
         with self._engine.activity(backend):
             if not await backend.wait_until_open():
                 return web.Response(status=410)
-            target = f"http://{self._host}:{backend.port}{match[2] or '/'}{'?' + query if query else ''}"
+            inner = path if token.is_static else match[2] or "/"
+            target = f"http://{self._host}:{backend.port}{inner}{'?' + query if query else ''}"
             headers = self._request_headers(request, token, path)
             try:
                 return await self._pass(request, URL(target, encoded=True), headers, backend)
@@ -117,10 +119,11 @@ class Proxy:
                 headers["x-verified-username"] = token.user
             else:
                 logger.warning("x-verified-username left out: a header cannot hold the user's name")
-        headers["x-verified-user-data"] = token.user_data
+        if not token.is_static:
+            headers["x-verified-user-data"] = token.user_data
         headers["x-verified-path"] = path
         headers["x-verified-backend"] = token.backend.id
-        headers["x-verified-secret"] = token.secret_token
+        headers["x-verified-secret"] = token.secret_token or ""
         headers["x-forwarded-for"] = request.remote or ""
         headers["x-forwarded-proto"] = request.scheme
         return headers

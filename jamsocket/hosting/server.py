@@ -23,6 +23,8 @@ from .api import Api, EnvelopeRequestHandler
 from .gate import Gate
 from .local import Limits, LocalEngine, OnLine, OnStatus
 from .proxy import MAX_LINE, Proxy, ProxyRequestHandler
+from .services import ANY, Service
+from .validation import RESERVED
 
 _SHUTDOWN_TIMEOUT = 1.0
 
@@ -43,11 +45,11 @@ class Server:
     """The development server, on asyncio: what `DevServer` is for blocking programs. `async with` starts and stops it.
 
     Args:
-        command: the backend's program and its arguments. It listens for HTTP on 127.0.0.1, port `PORT`.
+        services: what backends run: a command (the program and its arguments), a `Service`, or several of either by
+            name, the first of which is also `-`. The program listens for HTTP on 127.0.0.1, port `PORT`.
         host: the address to listen on.
         port: the API's port; 0 for a free one.
         proxy_port: the connection URLs' port; 0 for a free one.
-        tags: further commands, for other values of `spawn.tag` than "latest".
         stop_grace: how long backends may take to end when the server stops, in seconds; then they are killed.
         startup_timeout: how long a backend may take to answer HTTP, in seconds.
         data_dir: where mounted directories are kept; None for a temporary one that goes with the server.
@@ -69,12 +71,11 @@ class Server:
 
     def __init__(
         self,
-        command: Sequence[str],
+        services: Sequence[str] | Service | Mapping[str, Sequence[str] | Service],
         *,
         host: str = "127.0.0.1",
         port: int = 8080,
         proxy_port: int = 9090,
-        tags: Mapping[str, Sequence[str]] | None = None,
         stop_grace: float = 5.0,
         startup_timeout: float | None = None,
         data_dir: str | Path | None = None,
@@ -85,14 +86,11 @@ class Server:
         on_line: OnLine | None = None,
         limits: Limits | None = None,
     ) -> None:
-        for each in (command, *(tags or {}).values()):
-            check_command(each)
+        self._services = checked_services(services)
         check_port(port, "port")
         check_port(proxy_port, "proxy_port")
         self.port = port
         self.proxy_port = proxy_port
-        self._command = list(command)
-        self._tags = dict(tags or {})
         self._host = host
         self._stop_grace = stop_grace
         self._limits = limits or Limits()
@@ -131,8 +129,7 @@ class Server:
             proxy_socket = undo.enter_context(listen(self._host, self.proxy_port, "proxy_port"))
             port, proxy_port = api_socket.getsockname()[1], proxy_socket.getsockname()[1]
             engine = LocalEngine(
-                self._command,
-                tags=self._tags,
+                self._services,
                 host="127.0.0.1",
                 public_url=f"http://localhost:{proxy_port}",
                 data_dir=self._data_dir,
@@ -184,11 +181,11 @@ class DevServer:
     in whatever way (also killed), the backends end too.
 
     Args:
-        command: the backend's program and its arguments. It listens for HTTP on 127.0.0.1, port `PORT`.
+        services: what backends run: a command (the program and its arguments), a `Service`, or several of either by
+            name, the first of which is also `-`. The program listens for HTTP on 127.0.0.1, port `PORT`.
         host: the address to listen on.
         port: the API's port, 8080 if it is not given; 0 for a free one.
         proxy_port: the connection URLs' port, 9090 if it is not given; 0 for a free one.
-        tags: further commands, for other values of `spawn.tag` than "latest".
         stop_grace: how long backends may take to end when the server stops, in seconds; then they are killed.
         startup_timeout: how long a backend may take to answer HTTP, in seconds; 300 if it is not given.
         data_dir: where mounted directories are kept; None for a temporary one that goes with the server.
@@ -211,12 +208,11 @@ class DevServer:
 
     def __init__(
         self,
-        command: Sequence[str],
+        services: Sequence[str] | Service | Mapping[str, Sequence[str] | Service],
         *,
         host: str = "127.0.0.1",
         port: int = 8080,
         proxy_port: int = 9090,
-        tags: Mapping[str, Sequence[str]] | None = None,
         stop_grace: float = 5.0,
         startup_timeout: float | None = None,
         data_dir: str | Path | None = None,
@@ -229,11 +225,10 @@ class DevServer:
     ) -> None:
         def make() -> Server:
             return Server(
-                command,
+                services,
                 host=host,
                 port=port,
                 proxy_port=proxy_port,
-                tags=tags,
                 stop_grace=stop_grace,
                 startup_timeout=startup_timeout,
                 data_dir=data_dir,
@@ -346,14 +341,39 @@ def check_port(port: int, name: str) -> None:
         raise DevServerError(f"{name}={port!r} is not a port: 1 to 65535, or 0 for any that is free.")
 
 
-def check_command(command: Sequence[str]) -> None:
-    """Raises `DevServerError` if the command cannot be the command of a backend."""
-    if isinstance(command, str) or not command:
+def checked_services(
+    services: Sequence[str] | Service | Mapping[str, Sequence[str] | Service],
+) -> Service | dict[str, Service]:
+    """The services; raises `DevServerError` if one cannot be."""
+    if isinstance(services, Mapping):
+        if not services:
+            raise DevServerError("There is no service: name at least one, with its command.")
+        for name in services:
+            if not name or name in {ANY, ".", ".."} or "/" in name:
+                raise DevServerError(f"{name!r} cannot be a service's name.")
+        return {name: _checked_service(service) for name, service in services.items()}
+    return _checked_service(services)
+
+
+def _checked_service(service: Sequence[str] | Service) -> Service:
+    if isinstance(service, str):
         raise DevServerError('The command must be a list, the program and its arguments, as ["python", "backend.py"].')
-    if shutil.which(command[0]) is None:
-        raise CommandNotFoundError(
-            f"The command {command[0]!r} does not exist or is not executable. Is it on the PATH?"
-        )
+    if not isinstance(service, Service):
+        service = Service(service)
+    for command in service.commands.values():
+        if not command:
+            raise DevServerError('The command is empty; it must be a list, as ["python", "backend.py"].')
+        if shutil.which(command[0]) is None:
+            raise CommandNotFoundError(
+                f"The command {command[0]!r} does not exist or is not executable. Is it on the PATH?"
+            )
+    for path in service.watch:
+        if not path.exists():
+            raise DevServerError(f"{path} does not exist, so it cannot be watched.")
+    for name in service.env:
+        if name in RESERVED:
+            raise DevServerError(f"The variable {name} cannot be set: the server sets it for each backend.")
+    return service
 
 
 def listen(host: str, port: int, name: str) -> socket.socket:

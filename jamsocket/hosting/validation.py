@@ -73,6 +73,27 @@ def read_hard(data: JSONObject) -> bool:
     return hard
 
 
+def read_service_name(data: JSONObject) -> str:
+    """The name in a request that creates a service."""
+    name = _needed(data, "name")
+    if name in {".", ".."} or "/" in name or _has_control_characters(name) or len(name) > MAX_KEY_LENGTH:
+        raise bad_request("name cannot be a service's name: it becomes part of a URL's path.")
+    return name
+
+
+def read_image_tag(data: JSONObject) -> str:
+    """The tag or digest in a request that chooses an image."""
+    return _needed(data, "image_tag")
+
+
+def _needed(data: JSONObject, name: str) -> str:
+    _only(data, (name,), "")
+    value = _text(data, name, name)
+    if not value:
+        raise bad_request(f"{name} is missing or empty.")
+    return value
+
+
 def _spawn(data: object) -> SpawnSettings | None:
     if isinstance(data, bool):
         return SpawnSettings() if data else None

@@ -7,14 +7,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from jamsocket.hosting import Backend, Limits, Server
+from jamsocket.hosting import Backend, Limits, Server, Service
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = [sys.executable, str(ROOT / "examples" / "backend.py")]
@@ -169,10 +169,14 @@ class Caller:
 
 @asynccontextmanager
 async def serving(
-    command: Sequence[str] = SMALL, *, limits: Limits | None = None, stop_grace: float = 0.0, **options: Any
+    services: Sequence[str] | Service | Mapping[str, Sequence[str] | Service] = SMALL,
+    *,
+    limits: Limits | None = None,
+    stop_grace: float = 0.0,
+    **options: Any,
 ) -> AsyncIterator[Caller]:
     """A server on free ports, and a caller of it."""
-    server = Server(command, port=0, proxy_port=0, limits=limits, stop_grace=stop_grace, **options)
+    server = Server(services, port=0, proxy_port=0, limits=limits, stop_grace=stop_grace, **options)
     async with server, aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield Caller(session, server)
 

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from jamsocket.hosting import Service
 from jamsocket.hosting.api import or_silence
 
 from .support import POLITE, SMALL, Caller, eventually, raw, serving
@@ -250,10 +251,10 @@ async def test_info_and_lists() -> None:
         ("GET", "/v2/backend/nobody"),
         ("GET", "/"),
         ("GET", "/v3/nothing"),
-        ("POST", "/v2/service/acme/connect"),
+        ("POST", "/v2/service/connect"),
         ("GET", "/v2/backend/nobody/logs/stream"),
         ("GET", "/v2/service/acme/svc/images"),
-        ("POST", "/v2/account/acme/service"),
+        ("POST", "/v2/account/acme/nothing"),
         ("GET", "/favicon.ico"),
     ],
 )
@@ -295,7 +296,7 @@ async def test_bad_requests_spawn_nothing(body: bytes, named: str) -> None:
 
 
 async def test_conflicts() -> None:
-    async with serving(SMALL, tags={"old": POLITE}) as api:
+    async with serving(Service(SMALL, tags={"old": POLITE})) as api:
         place = "/v2/service/-/-/connect"
         for request in ({"spawn": False}, {"key": "k", "spawn": False}):
             response, answer = await api.call("POST", place, json=request)

@@ -12,6 +12,7 @@ import pytest
 
 from jamsocket.hosting.engine import ConnectCall, Connected, EngineError, Place, SpawnSettings
 from jamsocket.hosting.local import Limits, LocalEngine
+from jamsocket.hosting.services import Service
 
 from .support import MUTE, PARENT, POLITE, SMALL, STUBBORN, Output, alive, eventually, python
 
@@ -71,7 +72,7 @@ async def running(
 ) -> AsyncIterator[Run]:
     clock, output = Clock(), Output()
     engine = LocalEngine(
-        command,
+        Service(command),
         host="127.0.0.1",
         public_url="http://localhost:9090",
         limits=limits,

@@ -13,7 +13,7 @@ class CreateServiceRequest:
     """The service to create.
 
     Attributes:
-        name (str): The new service's name, unique in the account.
+        name (str): The new service's name, unique in the account. It becomes part of a URL's path.
     """
 
     name: str
