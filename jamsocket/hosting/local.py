@@ -389,9 +389,13 @@ class LocalEngine:
 
     async def _run(self, backend: Backend) -> int:
         assert self._guardian is not None
-        environment = self._environment(backend) | self._guardian.variables
         process = backend.process = BackendProcess(
-            backend.image.command, environment, self._guardian, lambda line: self._line(backend, line)
+            # Many programs want the port as an argument.
+            [word.replace("$PORT", str(backend.port)) for word in backend.image.command],
+            self._environment(backend) | self._guardian.variables,
+            self._guardian,
+            lambda line: self._line(backend, line),
+            self._services.service(backend.place).directory,
         )
         limit_resources(process.pid, backend.settings.resource_limits)
         self._advance(backend, Status.WAITING)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import define, evolve, field, frozen
+from attrs.converters import optional
 
 from .engine import EngineError, JSONObject, Place, not_found
 from .lifecycle import iso
@@ -38,12 +39,13 @@ class Service:
     """What the backends of a service run, and how.
 
     Args:
-        command: the program and its arguments; what `spawn.tag` calls "latest".
+        command: the program and its arguments; what `spawn.tag` calls "latest". `$PORT` in it stands for the port.
         tags: further commands, for other values of `spawn.tag` and `use_image`.
         env: variables that each backend gets; those in a request win.
         static_tokens: whether a connection URL's token stays the same as long as its backend, and stays in the path of
             the requests that the backend gets. It then knows neither `user` nor `auth`.
         watch: files and folders whose change ends the backends that run the old code.
+        directory: where backends run; None for the server's own working directory.
 
     Example:
         >>> Service(["python", "backend.py"], env={"DEBUG": "1"}, watch=["backend.py"])
@@ -54,6 +56,7 @@ class Service:
     env: Mapping[str, str] = field(factory=dict[str, str], kw_only=True)
     static_tokens: bool = field(default=False, kw_only=True)
     watch: tuple[Path, ...] = field(default=(), converter=_paths, kw_only=True)
+    directory: Path | None = field(default=None, converter=optional(Path), kw_only=True)
 
     @property
     def commands(self) -> dict[str, tuple[str, ...]]:
@@ -120,7 +123,9 @@ class Services:
     @property
     def configured(self) -> dict[str | None, Service]:
         """What there was from the start: by name, or under None if it stands for every name."""
-        return {None: self._any} if self._any else {**self._named}
+        everything: dict[str | None, Service] = {None: self._any} if self._any else {}
+        everything.update(self._named)
+        return everything
 
     def place(self, place: Place) -> Place:
         """The same place, with the name that `-` stands for."""
