@@ -135,7 +135,7 @@ class LiveScreen:
         if self._server is None:
             return
         if key in {"t", "T"}:
-            count = self._server.terminate_all()
+            count = self._server.begin_to_terminate_all()
             self.say(f"Ending {count} backend{'' if count == 1 else 's'}…" if count else "No backend is running.")
 
     def _print(self, text: Text) -> None:

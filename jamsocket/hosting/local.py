@@ -137,16 +137,7 @@ class LocalEngine:
             task.cancel()
         if self._upkeep:
             await asyncio.wait(self._upkeep)
-        for backend in list(self._running()):
-            self._end(backend, "external", "soft")
-        await self._wait_for_lives(grace)
-        for backend in list(self._running()):
-            self._kill(backend)
-        # There is nothing more to hurry: this one is bounded.
-        if self._lives:
-            await asyncio.wait(self._lives, timeout=_LAST_PATIENCE)
-        for backend in self._running():
-            logger.error("Backend %s does not end, not even by SIGKILL", backend.id)
+        await self.terminate_all(grace)
         if self._guardian is not None:
             # It takes the temporary directory with it.
             await asyncio.to_thread(self._guardian.close)
@@ -253,12 +244,24 @@ class LocalEngine:
 
     # ── For the server ──
 
-    def terminate_all(self) -> int:
-        """Begins the end of all backends; how many there were."""
+    def begin_to_terminate_all(self) -> int:
+        """Begins the end of all backends, softly; how many there were."""
         backends = [backend for backend in self._running() if not backend.life.is_leaving]
         for backend in backends:
             self._end(backend, "external", "soft")
         return len(backends)
+
+    async def terminate_all(self, grace: float) -> None:
+        """Ends all backends, softly for `grace` seconds and then hard, and waits until none is left."""
+        self.begin_to_terminate_all()
+        await self._wait_for_lives(grace)
+        for backend in list(self._running()):
+            self._kill(backend)
+        # There is nothing more to hurry: this one is bounded.
+        if self._lives:
+            await asyncio.wait(self._lives, timeout=_LAST_PATIENCE)
+        for backend in self._running():
+            logger.error("Backend %s does not end, not even by SIGKILL", backend.id)
 
     def new_code(self, service: str | None, code: str, grace: float) -> int:
         """The watched files of a configured service are now in this state; ends what runs older ones.

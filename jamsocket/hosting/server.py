@@ -187,9 +187,14 @@ class Server:
             except Exception:
                 logger.exception("on_reload failed")
 
-    def terminate_all(self) -> int:
-        """Ends all backends softly; how many there were. To be called on the event loop."""
-        return 0 if self._engine is None else self._engine.terminate_all()
+    def begin_to_terminate_all(self) -> int:
+        """Asks all backends to end; how many there were. To be called on the event loop."""
+        return 0 if self._engine is None else self._engine.begin_to_terminate_all()
+
+    async def terminate_all(self) -> None:
+        """Ends all backends, as `stop` does, and waits until none is left; the server goes on."""
+        if self._engine is not None:
+            await self._engine.terminate_all(self._stop_grace)
 
     @property
     def backends(self) -> Sequence[Backend]:
@@ -341,6 +346,17 @@ class DevServer:
             self._server = self._loop = self._thread = None
             if server is not None and loop is not None and thread is not None:
                 self._stop(server, loop, thread)
+
+    def terminate_all(self) -> None:
+        """Ends all backends, as `stop` does, and waits until none is left; the server goes on.
+
+        Raises:
+            DevServerError: if the server does not run.
+        """
+        with self._lock:
+            server, loop = self._running(), self._loop
+            assert loop is not None
+            asyncio.run_coroutine_threadsafe(server.terminate_all(), loop).result()
 
     def __enter__(self) -> Self:
         self.start()
