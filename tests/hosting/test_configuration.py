@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,10 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, named: str) -> None:
         read(path)
     assert named in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_examples_of_the_documentation(tmp_path: Path, number: int) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "hosting.md").read_text()
+    example = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[number]
+    assert read(write(tmp_path, example)).services

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +89,13 @@ def test_it_costs_nothing_until_it_is_used(tmp_path: Path) -> None:
         test_app="import sys\ndef test_it(): assert not {'aiohttp', 'jamsocket.hosting', 'typer'} & set(sys.modules)",
     )
     assert run(tmp_path).returncode == 0
+
+
+def test_the_example_of_the_documentation(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "hosting.md").read_text()
+    example = next(
+        block for block in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE) if "def test_" in block
+    )
+    write(tmp_path, f"[tool.pytest.ini_options]\n[tool.jamsocket]\ncommand = {EXAMPLE!r}\n", test_app=example)
+    result = run(tmp_path)
+    assert result.stdout.splitlines()[-1].startswith("1 passed"), result.stdout
