@@ -365,6 +365,8 @@ def test_a_large_event_is_skipped(large: bytes, caplog: pytest.LogCaptureFixture
 def test_the_largest_event_is_delivered(caplog: pytest.LogCaptureFixture) -> None:
     check(b"data:" + b"x" * 11 + b"\n\n", Outcome([message("x" * 11)]), max_event_bytes=16)
     check(b"id:1\ndata:a\ndata:\n\n", Outcome([message("a\n", "1")], "1"), max_event_bytes=17)
+    # Line ends count.
+    check(b"id:1\ndata:a\ndata:\n\n", Outcome([]), max_event_bytes=16)
     check(BOM + b"data:" + b"x" * 11 + b"\r\n\r\n", Outcome([message("x" * 11)]), max_event_bytes=16)
     assert not caplog.records
 

@@ -33,7 +33,7 @@ class Configuration:
     public_url: str | None = None
     public_api_url: str | None = None
     watch: tuple[Path, ...] = ()
-    env: Mapping[str, str] = field(factory=dict[str, str])
+    env: Mapping[str, str] = field(factory=dict[str, str], repr=False)
 
 
 def find(start: Path) -> Path | None:

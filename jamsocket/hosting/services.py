@@ -53,7 +53,7 @@ class Service:
 
     command: tuple[str, ...] = field(converter=_command)
     tags: Mapping[str, tuple[str, ...]] = field(factory=dict[str, tuple[str, ...]], converter=_tags, kw_only=True)
-    env: Mapping[str, str] = field(factory=dict[str, str], kw_only=True)
+    env: Mapping[str, str] = field(factory=dict[str, str], kw_only=True, repr=False)  # it may hold secrets
     static_tokens: bool = field(default=False, kw_only=True)
     watch: tuple[Path, ...] = field(default=(), converter=_paths, kw_only=True)
     directory: Path | None = field(default=None, converter=optional(Path), kw_only=True)
