@@ -347,6 +347,7 @@ SKIPPED = "Skipped a server-sent event of more than 16 bytes"
         b"data:" + b"x" * 12 + b"\n\n",  # one line
         b"data:x\n" * 3 + b"\n",  # many lines
         b"id:2\ndata:x\ndata:yz\n\n",  # its id is skipped with it
+        b"id:2\ndata:a\ndata:\n\n",  # only with its line ends
         b"event:" + b"x" * 12 + b"\ndata:y\n\n",
         b"data:x\nunknown:" + b"x" * 12 + b"\n\n",
         b"data:" + b"x" * 1000 + b"\n:\n" + b"data:y\n" * 100 + b"id:3\n\n",
@@ -365,8 +366,6 @@ def test_a_large_event_is_skipped(large: bytes, caplog: pytest.LogCaptureFixture
 def test_the_largest_event_is_delivered(caplog: pytest.LogCaptureFixture) -> None:
     check(b"data:" + b"x" * 11 + b"\n\n", Outcome([message("x" * 11)]), max_event_bytes=16)
     check(b"id:1\ndata:a\ndata:\n\n", Outcome([message("a\n", "1")], "1"), max_event_bytes=17)
-    # Line ends count.
-    check(b"id:1\ndata:a\ndata:\n\n", Outcome([]), max_event_bytes=16)
     check(BOM + b"data:" + b"x" * 11 + b"\r\n\r\n", Outcome([message("x" * 11)]), max_event_bytes=16)
     assert not caplog.records
 
