@@ -9,14 +9,22 @@ jamsocket.wait_until_ready(connection.backend_id)
 """
 
 from jamsocket_api.models import (
+    AuthInfo,
+    BackendInfo,
+    BackendInfoState,
+    BackendMetrics,
     BackendStatus,
     ConnectRequest,
+    EnvironmentInfo,
     ExecutableConfig,
     HardTerminatingState,
+    Image,
     LoadingState,
     ReadyState,
     ResourceLimits,
+    RunningBackend,
     ScheduledState,
+    ServiceInfo,
     SpawnConfig,
     StartingState,
     TerminatedState,
@@ -29,7 +37,7 @@ from jamsocket_api.models import (
 from ._version import __version__
 from .async_client import AsyncJamsocket
 from .async_session_backend import AsyncSessionBackend
-from .async_streams import AsyncStatusStream
+from .async_streams import AsyncLogStream, AsyncMetricsStream, AsyncStatusStream
 from .client import Jamsocket
 from .connection import SocketIOAddress
 from .errors import (
@@ -53,14 +61,20 @@ from .requests import JSON, ConnectDict, ConnectResponse, ExecutableDict, Resour
 from .retry import Backoff
 from .session_backend import SessionBackend
 from .states import BackendState, UnknownState
-from .streams import StatusStream
+from .streams import LogStream, MetricsStream, StatusStream
 
 __all__ = [
     "JSON",
     "AsyncJamsocket",
+    "AsyncLogStream",
+    "AsyncMetricsStream",
     "AsyncSessionBackend",
     "AsyncStatusStream",
+    "AuthInfo",
     "AuthenticationError",
+    "BackendInfo",
+    "BackendInfoState",
+    "BackendMetrics",
     "BackendState",
     "BackendStatus",
     "BackendTerminatedError",
@@ -71,14 +85,18 @@ __all__ = [
     "ConnectDict",
     "ConnectRequest",
     "ConnectResponse",
+    "EnvironmentInfo",
     "ExecutableConfig",
     "ExecutableDict",
     "HTTPError",
     "HardTerminatingState",
+    "Image",
     "InvalidResponseError",
     "Jamsocket",
     "JamsocketError",
     "LoadingState",
+    "LogStream",
+    "MetricsStream",
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitError",
@@ -86,8 +104,10 @@ __all__ = [
     "RequestTimeoutError",
     "ResourceLimits",
     "ResourceLimitsDict",
+    "RunningBackend",
     "ScheduledState",
     "ServerError",
+    "ServiceInfo",
     "SessionBackend",
     "SocketIOAddress",
     "SpawnConfig",

@@ -17,11 +17,12 @@ from .async_streams import AsyncStatusStream
 from .config import Options
 from .connection import ConnectionURL, SocketIOAddress, StatusOperations, read_connection
 from .errors import JamsocketError
+from .event_stream import DEFAULT_STALL_TIMEOUT
 from .requests import ConnectResponse
 from .retry import Backoff, check_seconds
 from .session import AsyncSession
 from .states import BackendState
-from .status_stream import DEFAULT_STALL_TIMEOUT, follow
+from .status_stream import follow
 from .timeline import (
     AllStates,
     Listener,

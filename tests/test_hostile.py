@@ -39,10 +39,11 @@ from jamsocket import (
     TransportError,
 )
 from jamsocket.config import is_loopback
+from jamsocket.event_stream import Open, Read
 from jamsocket.messages import Head
 from jamsocket.sse import EventDecoder, ServerSentEvent
 from jamsocket.states import MalformedStateError, parse_state
-from jamsocket.status_stream import Open, Read, follow
+from jamsocket.status_stream import follow
 from tests.support.clients import FakeClock, Maker
 from tests.support.faults import (
     Action,
@@ -468,7 +469,7 @@ def test_a_bomb_on_a_stream_leaves_room_to_breathe() -> None:
             return []
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jamsocket.status_stream.EventDecoder", Counting)
+        patch.setattr("jamsocket.event_stream.EventDecoder", Counting)
         step = next(steps)
         while not isinstance(step, Read):
             step = steps.send(answer if isinstance(step, Open) else None)

@@ -13,12 +13,18 @@ import pytest
 import jamsocket
 from jamsocket import (
     AsyncJamsocket,
+    AsyncLogStream,
+    AsyncMetricsStream,
     AsyncSessionBackend,
     AsyncStatusStream,
     Jamsocket,
+    LogStream,
+    MetricsStream,
     SessionBackend,
     StatusStream,
 )
+from jamsocket.async_streams import AsyncEventStream
+from jamsocket.streams import EventStream
 
 # (blocking, asyncio): why they differ.
 DIFFERENCES = {
@@ -49,9 +55,9 @@ def members(cls: type) -> dict[str, Any]:
 
 
 def normalised(text: str | None) -> str:
-    text = re.sub("Async(Jamsocket|StatusStream|SessionBackend)", r"\1", text or "")
+    text = re.sub("Async(Jamsocket|StatusStream|LogStream|MetricsStream|SessionBackend)", r"\1", text or "")
     for asynchronous, blocking in (
-        (r"\(await (.*?)\)\.(status|service_name|termination_reason)", r"\1.\2"),
+        (r"\(await (.*?)\)\.(status|service_name|termination_reason|environments|is_admin)", r"\1.\2"),
         ("await ", ""),
         ("async ", ""),
         ("get_backend.asyncio", "get_backend.sync"),
@@ -62,7 +68,16 @@ def normalised(text: str | None) -> str:
     return " ".join(text.split())
 
 
-TWINS = [(Jamsocket, AsyncJamsocket), (StatusStream, AsyncStatusStream), (SessionBackend, AsyncSessionBackend)]
+TWINS = [
+    (Jamsocket, AsyncJamsocket),
+    (EventStream, AsyncEventStream),
+    (SessionBackend, AsyncSessionBackend),
+]
+STREAMS = [
+    (StatusStream, AsyncStatusStream),
+    (LogStream, AsyncLogStream),
+    (MetricsStream, AsyncMetricsStream),
+]
 
 
 @pytest.mark.parametrize(("blocking", "asynchronous"), TWINS)
@@ -84,11 +99,27 @@ def test_the_clients_are_twins(blocking: type, asynchronous: type) -> None:
                 name,
                 parameter,
             )
-            if parameter.name not in PARAMETERS and blocking is not StatusStream:
+            if parameter.name not in PARAMETERS and blocking is not EventStream:
                 assert parameter.annotation == twin_parameter.annotation, (name, parameter)
         assert normalised(str(one.return_annotation)) == normalised(str(other.return_annotation)), name
-        if blocking is not StatusStream:
+        if blocking is not EventStream:
             assert normalised(inspect.getdoc(member)) == normalised(inspect.getdoc(twin)), name
+
+
+@pytest.mark.parametrize(("blocking", "asynchronous"), STREAMS)
+def test_the_streams_are_twins(blocking: type, asynchronous: type) -> None:
+    """They add nothing to what `EventStream` has but their names and what is said of them."""
+    assert not members(blocking)
+    assert not members(asynchronous)
+    ours, theirs = normalised(inspect.getdoc(blocking)), normalised(inspect.getdoc(asynchronous))
+    for asyncs, plain in (
+        ("an iterator", "an iterator"),
+        ("anext", "next"),
+        ("One task", "One thread"),
+        ("aclose", "close"),
+    ):
+        theirs = theirs.replace(asyncs, plain)
+    assert theirs.replace("an async iterator", "an iterator") == ours
 
 
 @pytest.mark.parametrize("cls", [Jamsocket, AsyncJamsocket, SessionBackend, AsyncSessionBackend])
@@ -139,8 +170,10 @@ def test_pure_modules_do_no_io() -> None:
     code = (
         "import sys\n"
         "import jamsocket.states, jamsocket.sse, jamsocket.retry, jamsocket.requests, jamsocket.status_stream\n"
-        "import jamsocket.connection, jamsocket.ready_connection, jamsocket.timeline\n"
-        "names = ('status_stream', 'retry', 'connection', 'ready_connection', 'timeline')\n"
+        "import jamsocket.connection, jamsocket.ready_connection, jamsocket.timeline, jamsocket.results\n"
+        "import jamsocket.event_stream, jamsocket.log_stream\n"
+        "names = ('event_stream', 'status_stream', 'log_stream', 'results', 'retry', 'connection',\n"
+        "         'ready_connection', 'timeline')\n"
         "source = ''.join(open(getattr(jamsocket, name).__file__).read() for name in names)\n"
         "assert 'import time' not in source and 'import socket' not in source and 'import httpx' not in source\n"
     )

@@ -218,7 +218,12 @@ def test_no_failure_shows_a_secret(
     assert places(error, *SECRETS) == set()
 
 
-@pytest.mark.parametrize("call", ["status", "terminate", "statuses"])
+ITERATED = {"statuses", "logs", "metrics"}
+
+
+@pytest.mark.parametrize(
+    "call", ["status", "terminate", "statuses", "logs", "metrics", "backend_info", "delete_service"]
+)
 def test_no_failure_of_another_call_shows_the_token(
     make: Maker, server: FaultServer, call: str, everything_logged: pytest.LogCaptureFixture
 ) -> None:
@@ -231,10 +236,18 @@ def test_no_failure_of_another_call_shows_the_token(
     ]
     client = make.to(server.url, max_retries=0, timeout=0.5)
     for script in scripts:
-        for method, path in (("GET", STATUS), ("POST", TERMINATE), ("GET", STREAM)):
+        for method, path in (
+            ("GET", STATUS),
+            ("POST", TERMINATE),
+            ("GET", STREAM),
+            ("GET", "/v2/backend/b1/logs/stream"),
+            ("GET", "/v2/backend/b1/metrics/stream"),
+            ("GET", "/v2/backend/b1"),
+            ("POST", "/v2/service/acme/b1/delete"),
+        ):
             server.on(method, path, script)
         with pytest.raises(JamsocketError) as caught:
-            next(client.statuses("b1")) if call == "statuses" else getattr(client, call)("b1")
+            next(getattr(client, call)("b1")) if call in ITERATED else getattr(client, call)("b1")
         free_of(SECRETS, [*shown_by(caught.value), pickled(caught.value).decode("latin-1")])
         assert places(caught.value, *SECRETS) == set()
     free_of(SECRETS, logged(everything_logged))
