@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,6 +150,38 @@ def test_all_that_is_exported_exists_and_is_sorted() -> None:
         and getattr(value, "__module__", "").startswith(("jamsocket", "types"))
     }
     assert public <= set(jamsocket.__all__)
+
+
+def test_each_name_is_loaded_from_where_type_checkers_find_it() -> None:
+    tree = ast.parse(Path(jamsocket.__file__).read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imported = {
+        alias.name: "." * node.level + (node.module or "")
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert imported == jamsocket._HOMES
+    assert {*imported, "__version__"} == set(jamsocket.__all__)
+    assert set(jamsocket.__all__) <= set(dir(jamsocket))
+    with pytest.raises(AttributeError, match="no attribute 'Jamsockt'"):
+        _ = jamsocket.Jamsockt  # type: ignore[attr-defined]
+
+
+LIGHT = """
+import sys
+import jamsocket
+loaded = [name for name in sys.modules if name.partition(".")[0] in ("httpx", "jamsocket_api", "attrs", "asyncio")]
+assert not loaded, loaded
+from jamsocket import *
+assert Jamsocket is jamsocket.Jamsocket and jamsocket.errors.HTTPError is HTTPError
+import pickle
+assert pickle.loads(pickle.dumps(Backoff)) is Backoff
+"""
+
+
+def test_importing_loads_nothing_until_it_is_used() -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", LIGHT], check=True)
 
 
 def test_the_error_tree_is_the_one_in_the_docstring() -> None:
