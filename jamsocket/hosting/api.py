@@ -17,11 +17,14 @@ from aiohttp.typedefs import Handler
 
 from .engine import Engine, EngineError, Place
 from .gate import Gate
-from .validation import connect_call, read_hard, read_image_tag, read_object, read_service_name
+from .validation import connect_call, read_hard, read_image_tag, read_object, read_service_name, spawn_call
 
 logger = logging.getLogger("jamsocket.hosting")
 
 T = TypeVar("T")
+
+# A backend on its way out is still ready in the words of API v1.
+_V1_STATUS = {"scheduled": "Loading", "loading": "Loading", "starting": "Starting", "waiting": "Starting"}
 
 MAX_BODY = 4 * 1024 * 1024
 
@@ -71,6 +74,9 @@ class Api:
             ("POST", "/v2/service/{account}/{service}/update", self._use_image),
             ("POST", "/v2/service/{account}/{service}/{environment}/update", self._use_image),
             ("GET", "/auth", self._auth),
+            # Of API v1, what the official command line client still calls.
+            ("POST", "/v1/user/{account}/service/{service}/spawn", self._spawn),
+            ("POST", "/user-session/{session}/delete", self._end_session),
         ):
             app.router.add_route(method, path, handler, expect_handler=expect)
         return app
@@ -88,6 +94,20 @@ class Api:
                 "url": connected.url,
                 "secret_token": connected.secret_token,
                 "status_url": f"{backend_url}/status",
+                "ready_url": "",
+            }
+        )
+
+    async def _spawn(self, request: web.Request) -> web.StreamResponse:
+        names, data = request.match_info, read_object(await request.read())
+        connected = await self._engine.connect(spawn_call(names["account"], names["service"], data))
+        return reply(
+            {
+                "name": connected.backend_id,
+                "spawned": connected.spawned,
+                "status": _V1_STATUS.get(connected.status, "Ready"),
+                "url": connected.url,
+                "status_url": f"{self._base_url}/v2/backend/{connected.backend_id}/status",
                 "ready_url": "",
             }
         )
@@ -169,6 +189,10 @@ class Api:
 
     async def _auth(self, request: web.Request) -> web.StreamResponse:
         return reply({"status": "ok", "accounts": ["-"], "is_admin": False})
+
+    async def _end_session(self, request: web.Request) -> web.StreamResponse:
+        # Logins are the hosted service's: here is none that could go on.
+        return reply({"status": "ok"})
 
     @web.middleware
     async def _check_caller(self, request: web.Request, handler: Handler) -> web.StreamResponse:

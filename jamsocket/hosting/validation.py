@@ -64,6 +64,17 @@ def connect_call(place: Place, data: JSONObject) -> ConnectCall:
     return ConnectCall(place, key, user, user_data, _spawn(data.get("spawn", True)))
 
 
+def spawn_call(account: str, service: str, data: JSONObject) -> ConnectCall:
+    """The same from a request in the words of API v1."""
+    _only(data, ("env", "grace_period_seconds", "lock", "service_environment"), "")
+    environment = _text(data, "service_environment", "service_environment")
+    place = Place(account, service, environment if environment not in {"", "default"} else None)
+    spawn: JSONObject = {"executable": {"env": data["env"]} if "env" in data else {}}
+    if "grace_period_seconds" in data:
+        spawn["max_idle_seconds"] = _number(data, "grace_period_seconds", "grace_period_seconds")
+    return connect_call(place, {"spawn": spawn} | ({"key": data["lock"]} if "lock" in data else {}))
+
+
 def read_hard(data: JSONObject) -> bool:
     """Whether a terminate request wants a hard end."""
     _only(data, ("hard",), "")

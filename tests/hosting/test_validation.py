@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jamsocket.hosting.engine import ConnectCall, EngineError, Place, SpawnSettings
-from jamsocket.hosting.validation import connect_call, read_hard, read_object
+from jamsocket.hosting.validation import connect_call, read_hard, read_object, spawn_call
 
 PLACE = Place("acme", "whiteboard")
 
@@ -191,3 +191,26 @@ def test_terminate() -> None:
     for wrong in ({"hard": 1}, {"hard": None}, {"force": True}):
         with pytest.raises(EngineError):
             read_hard(wrong)
+
+
+# ── API v1 ──
+
+
+def test_a_spawn_request_is_a_connect_request_in_other_words() -> None:
+    data = {"lock": "k", "env": {"A": "b"}, "grace_period_seconds": 60, "service_environment": "prod"}
+    call = spawn_call("acme", "svc", data)
+    assert call == ConnectCall(
+        Place("acme", "svc", "prod"), "k", None, "{}", SpawnSettings(max_idle_seconds=60, env={"A": "b"})
+    )
+    assert spawn_call("acme", "svc", {}) == connect_call(Place("acme", "svc"), {})
+    assert spawn_call("acme", "svc", {"service_environment": "default"}).place.environment is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"key": "k"}, {"lock": 1}, {"env": []}, {"env": {"PORT": "1"}}, {"grace_period_seconds": -1}, {"lock": None}],
+)
+def test_a_spawn_request_is_checked_as_well(data: dict[str, Any]) -> None:
+    with pytest.raises(EngineError) as caught:
+        spawn_call("acme", "svc", data)
+    assert caught.value.status == 400
