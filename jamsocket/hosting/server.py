@@ -22,6 +22,7 @@ from ..errors import JamsocketError
 from .api import Api, EnvelopeRequestHandler
 from .gate import Gate
 from .local import Limits, LocalEngine, OnLine, OnStatus
+from .pages import Pages
 from .proxy import MAX_LINE, Proxy, ProxyRequestHandler
 from .services import ANY, Service
 from .validation import RESERVED
@@ -145,7 +146,7 @@ class Server:
             undo.push_async_callback(proxy.stop)
             await serve_proxy(proxy, proxy_socket, undo)
             gate = Gate(port, bound=self._host, allowed=self._allowed_hosts, token=self._token)
-            api = Api(engine, gate, f"http://localhost:{port}", self._stream_keepalive)
+            api = Api(engine, gate, f"http://localhost:{port}", self._stream_keepalive, pages=Pages(engine))
             await serve_api(api, api_socket, undo)
             # Last in, first out: the backends end while the API still tells of it.
             undo.push_async_callback(engine.stop, self._stop_grace)
