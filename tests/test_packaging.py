@@ -46,6 +46,8 @@ def test_the_wheel_holds_both_packages_typed_and_nothing_else(built: Path) -> No
     assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {"jamsocket", "jamsocket_api"}
     for name in ("jamsocket/py.typed", "jamsocket_api/py.typed", "jamsocket/hosting/api.py"):
         assert name in names
+    pages = ROOT / "jamsocket" / "hosting" / "static"
+    assert {f"jamsocket/hosting/static/{file.name}" for file in pages.iterdir()} <= set(names)
     assert not [name for name in names if "__pycache__" in name or name.startswith(("generated", "tests"))]
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

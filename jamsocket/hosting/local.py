@@ -49,7 +49,7 @@ class Limits:
         sweep_interval: how often idle and old backends are looked for, in seconds.
         metrics_interval: how often it is measured what backends use, in seconds.
         token_lifetime: for how many seconds a connection URL stays good that nobody uses.
-        remembered: how many ended backends, and how many services, are remembered.
+        remembered: how many ended backends, tokens of such, and services are remembered.
         log_bytes: how much memory the last lines of a running backend may take, in bytes.
         ended_log_bytes: how much memory the last lines of an ended backend may take, in bytes.
     """
@@ -105,6 +105,7 @@ class LocalEngine:
         self._ended: deque[str] = deque()
         self._keys: dict[tuple[Place, str], Backend] = {}
         self._tokens: dict[str, Token] = {}
+        self._ended_tokens: dict[str, str] = {}
         self._services = Services(services, self._now_ms(), self._limits.remembered)
         self._lives: set[asyncio.Task[None]] = set()
         self._ports = Ports()
@@ -291,6 +292,17 @@ class LocalEngine:
         """All backends that are remembered, the oldest first."""
         return list(self._backends.values())
 
+    # ── For the ready page ──
+
+    def backend_of(self, token: str) -> Backend | None:
+        """Where a connection's token leads, or led before its backend ended; the token does not count as used."""
+        found = self._tokens.get(token)
+        return found.backend if found is not None else self._backends.get(self._ended_tokens.get(token, ""))
+
+    def url(self, token: str) -> str:
+        """The connection URL of a token."""
+        return f"{self._public_url}/{token}/"
+
     # ── For the proxy ──
 
     def admit(self, token: str) -> Token | None:
@@ -370,7 +382,7 @@ class LocalEngine:
             status=backend.status.word,
             token=token,
             secret_token=secret,
-            url=f"{self._public_url}/{token}/",
+            url=self.url(token),
         )
 
     async def _live(self, backend: Backend) -> None:
@@ -496,7 +508,10 @@ class LocalEngine:
             self._keys.pop((backend.place, backend.key), None)
         for token in backend.tokens:
             self._tokens.pop(token, None)
+            self._ended_tokens[token] = backend.id
         backend.tokens.clear()
+        while len(self._ended_tokens) > self._limits.remembered:
+            del self._ended_tokens[next(iter(self._ended_tokens))]
         for timer in backend.timers:
             timer.cancel()
         backend.timers.clear()

@@ -27,6 +27,7 @@ from .backend import Backend
 from .errors import CommandNotFoundError, DevServerError, PortInUseError
 from .gate import Gate
 from .local import Limits, LocalEngine, OnLine, OnStatus
+from .pages import Pages
 from .proxy import MAX_LINE, Proxy, ProxyRequestHandler
 from .services import ANY, Service
 from .validation import RESERVED
@@ -158,7 +159,8 @@ class Server:
             undo.push_async_callback(proxy.stop)
             await serve_proxy(proxy, proxy_socket, undo)
             gate = Gate(port, bound=self._host, allowed=self._allowed_hosts, token=self._token)
-            api = Api(engine, gate, self._public_api_url or f"http://localhost:{port}", self._stream_keepalive)
+            base_url = self._public_api_url or f"http://localhost:{port}"
+            api = Api(engine, gate, base_url, self._stream_keepalive, pages=Pages(engine))
             await serve_api(api, api_socket, undo)
             await self._watch(engine, undo)
             # Last in, first out: the backends end while the API still tells of it.
