@@ -133,6 +133,11 @@ def from_arguments(
     return _credentials(given, _ARGUMENTS, allow_insecure_http, problems)
 
 
+def is_true(word: str) -> bool:
+    """Whether a variable's word means yes."""
+    return word.strip().lower() in _TRUE
+
+
 def read_variables(environ: Mapping[str, str]) -> dict[str, Any]:
     """The variables that matter, the token concealed; one that is empty is left out."""
     names = [f"JAMSOCKET_{name}" for name in _VARIABLE_NAMES]
@@ -149,7 +154,7 @@ def arguments_from(variables: Mapping[str, Any], *, allow_insecure_http: bool = 
     word = variables.get("JAMSOCKET_DEV", "").strip().lower()
     port = variables.get(_VARIABLES.port)
     problems: list[str] = []
-    if word in _TRUE:
+    if is_true(word):
         number = _read_port(port, _VARIABLES, problems)
         if problems:
             raise ConfigError(problems)

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from .._version import __version__
+from . import backends, services
+from .calling import EXIT_CODES
 from .dev import dev
 
 app = typer.Typer(
@@ -23,7 +25,7 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=EXIT_CODES)
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
@@ -33,3 +35,17 @@ def options(
 
 
 app.command(context_settings={"allow_interspersed_args": False})(dev)
+for command in (
+    backends.connect,
+    backends.status,
+    backends.wait,
+    backends.terminate,
+    backends.backends,
+    backends.info,
+    backends.logs,
+    backends.metrics,
+    services.images,
+    services.use_image,
+):
+    app.command()(command)
+app.add_typer(services.app, name="services")
