@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from .async_session import AsyncSession
+from .async_transport import AsyncStreamConnection
 from .errors import JamsocketError, NotFoundError, TransportError
 from .messages import Answer
 from .operations import Operation
 from .retry import Sleep
-from .session import AsyncSession
 from .states import BackendState
 from .status_stream import Deliver, Drop, Open, Read, ReadAnswer, Step, Unwatch, Watch
-from .transport import AsyncStreamConnection
 
 T = TypeVar("T")
 
@@ -387,7 +387,7 @@ async def _close(connection: AsyncStreamConnection | None, pending: asyncio.Task
         pending.cancel()
         await asyncio.gather(pending, return_exceptions=True)
     if connection is not None:
-        await connection.aclose()
+        await connection.drop()
 
 
 _tasks: set[asyncio.Task[None]] = set()

@@ -8,16 +8,13 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-import httpx
-from jamsocket_api import AuthenticatedClient
 from jamsocket_api.models import ConnectRequest, ReadyState
 
 from .config import Options, arguments_from, from_arguments, read_variables
 from .errors import JamsocketError
-from .low_level import api_client
 from .operations import check_backend_id
 from .ready_connection import Await, Connect, Step, find_ready
 from .requests import ConnectDict, ConnectResponse
@@ -28,6 +25,10 @@ from .states import BackendState
 from .status_stream import DEFAULT_STALL_TIMEOUT, Readiness, follow
 from .streams import StatusStream, Subscription
 from .timeline import Watcher
+
+if TYPE_CHECKING:
+    import httpx
+    from jamsocket_api import AuthenticatedClient
 
 S = TypeVar("S")
 
@@ -460,6 +461,8 @@ class Jamsocket:
         """
         with self._lock:
             if self._api is None:
+                from .low_level import api_client  # httpx comes with it
+
                 self._api = api_client(self._session)
             return self._api
 

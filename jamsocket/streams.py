@@ -216,7 +216,7 @@ class StatusStream:
             try:
                 self._unwatch()
                 connection, self._connection = self._connection, None
-                connection.close()
+                connection.drop()
             finally:
                 self._in_use.release()
 
