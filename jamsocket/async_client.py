@@ -9,11 +9,9 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-import httpx
-from jamsocket_api import AuthenticatedClient
 from jamsocket_api.models import (
     AuthInfo,
     BackendInfo,
@@ -24,22 +22,25 @@ from jamsocket_api.models import (
     ServiceInfo,
 )
 
+from .async_session import AsyncSession
 from .async_streams import AsyncEventStream, AsyncLogStream, AsyncMetricsStream, AsyncStatusStream, AsyncSubscription
 from .config import Options, arguments_from, from_arguments, read_variables
 from .errors import JamsocketError
 from .event_stream import DEFAULT_STALL_TIMEOUT
 from .event_stream import Step as StreamStep
 from .log_stream import follow_logs, follow_metrics
-from .low_level import async_api_client
 from .operations import check_backend_id
 from .ready_connection import Await, Connect, Step, find_ready
 from .requests import ConnectDict, ConnectResponse
 from .retry import Backoff, Sleep, check_seconds
 from .secret import conceal
-from .session import AsyncSession
 from .states import BackendState
 from .status_stream import Readiness, follow
 from .timeline import Watcher
+
+if TYPE_CHECKING:
+    import httpx
+    from jamsocket_api import AuthenticatedClient
 
 S = TypeVar("S")
 StreamT = TypeVar("StreamT", bound=AsyncEventStream[Any])
@@ -718,6 +719,8 @@ class AsyncJamsocket:
             'whiteboard'
         """
         if self._api is None:
+            from .low_level import async_api_client  # httpx comes with it
+
             self._api = async_api_client(self._session)
         return self._api
 

@@ -8,11 +8,11 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import httpx
 from jamsocket_api.models import ReadyState, TerminatedState
 
+from .async_session import AsyncSession
 from .async_streams import AsyncStatusStream
 from .config import Options
 from .connection import ConnectionURL, SocketIOAddress, StatusOperations, read_connection
@@ -20,7 +20,6 @@ from .errors import JamsocketError
 from .event_stream import DEFAULT_STALL_TIMEOUT
 from .requests import ConnectResponse
 from .retry import Backoff, check_seconds
-from .session import AsyncSession
 from .states import BackendState
 from .status_stream import follow
 from .timeline import (
@@ -33,6 +32,9 @@ from .timeline import (
     Wait,
     is_worth_a_log_line,
 )
+
+if TYPE_CHECKING:
+    import httpx
 
 logger = logging.getLogger("jamsocket")
 

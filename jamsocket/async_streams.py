@@ -12,14 +12,14 @@ from typing import Any, Generic, Self, TypeVar
 
 from jamsocket_api.models import BackendMetrics
 
+from .async_session import AsyncSession
+from .async_transport import AsyncStreamConnection
 from .errors import JamsocketError, NotFoundError, RequestTimeoutError, TransportError
 from .event_stream import Deliver, Drop, Open, Read, ReadAnswer, Step, Unwatch, Watch
 from .messages import Answer, Request
 from .operations import Operation
 from .retry import Sleep
-from .session import AsyncSession
 from .states import BackendState
-from .transport import AsyncStreamConnection
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -447,7 +447,7 @@ async def _close(connection: AsyncStreamConnection | None, pending: asyncio.Task
         pending.cancel()
         await asyncio.gather(pending, return_exceptions=True)
     if connection is not None:
-        await connection.aclose()
+        await connection.drop()
 
 
 _tasks: set[asyncio.Task[None]] = set()

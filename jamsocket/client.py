@@ -8,11 +8,9 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-import httpx
-from jamsocket_api import AuthenticatedClient
 from jamsocket_api.models import (
     AuthInfo,
     BackendInfo,
@@ -28,7 +26,6 @@ from .errors import JamsocketError
 from .event_stream import DEFAULT_STALL_TIMEOUT
 from .event_stream import Step as StreamStep
 from .log_stream import follow_logs, follow_metrics
-from .low_level import api_client
 from .operations import check_backend_id
 from .ready_connection import Await, Connect, Step, find_ready
 from .requests import ConnectDict, ConnectResponse
@@ -39,6 +36,10 @@ from .states import BackendState
 from .status_stream import Readiness, follow
 from .streams import EventStream, LogStream, MetricsStream, StatusStream, Subscription
 from .timeline import Watcher
+
+if TYPE_CHECKING:
+    import httpx
+    from jamsocket_api import AuthenticatedClient
 
 S = TypeVar("S")
 StreamT = TypeVar("StreamT", bound=EventStream[Any])
@@ -702,6 +703,8 @@ class Jamsocket:
         """
         with self._lock:
             if self._api is None:
+                from .low_level import api_client  # httpx comes with it
+
                 self._api = api_client(self._session)
             return self._api
 

@@ -7,6 +7,15 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
+from ._version import __version__
+
+STANDARD_HEADERS: Mapping[str, str] = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "User-Agent": f"jamsocket-python/{__version__}",
+}
+"""What every request says of itself, unless it says something else."""
+
 
 @frozen
 class Request:

@@ -46,12 +46,18 @@ class _Field:
 
 @functools.cache
 def _fields(cls: type) -> dict[str, _Field]:
-    hints = typing.get_type_hints(cls, localns=vars(models))
+    hints = typing.get_type_hints(cls, localns=_all_models())
     return {
         field.name: _Field(_present(hints[field.name]), field.default is attrs.NOTHING)
         for field in attrs.fields(cls)
         if field.init
     }
+
+
+@functools.cache
+def _all_models() -> dict[str, Any]:
+    """What the models' hints may name; each is loaded only when it is asked for."""
+    return {name: getattr(models, name) for name in models.__all__}
 
 
 def _present(hint: Any) -> Any:

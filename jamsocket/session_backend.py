@@ -7,9 +7,8 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import httpx
 from jamsocket_api.models import ReadyState, TerminatedState
 
 from .config import Options
@@ -31,6 +30,9 @@ from .timeline import (
     Wait,
     is_worth_a_log_line,
 )
+
+if TYPE_CHECKING:
+    import httpx
 
 logger = logging.getLogger("jamsocket")
 

@@ -209,7 +209,6 @@ class EventStream(Generic[T]):
             connection.drop()
             if guard is not None and guard.is_stalled:  # what was interrupted opens nothing any more
                 self._connection = None
-                connection.close()
 
     def _connected(self) -> StreamConnection:
         connection = self._connection
@@ -244,10 +243,8 @@ class EventStream(Generic[T]):
         while self._closed.is_set() and self._connection is not None and self._in_use.acquire(blocking=False):
             try:
                 self._unwatch()
-                connection = self._connection
                 self._drop()
                 self._connection = None
-                connection.close()
             finally:
                 self._in_use.release()
 

@@ -486,12 +486,6 @@ DRIPS: dict[str, Script] = {
 }
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="httpx's timeout starts again with every byte, and what is no part of the body (head, 1xx, chunk extension, "
-    "trailers) never reaches AnswerReader, whose deadline is the only one: such a call never ends",
-)
 def test_no_drip_outlasts_the_timeout(make: Maker) -> None:
     """A `timeout` of 0.2 s, and each of these goes on for as long as the client listens."""
     with contextlib.ExitStack() as stack:
@@ -648,12 +642,6 @@ def test_a_connection_that_ends_just_as_it_is_used(
             assert len(server.requests) - before == (1 if is_spawn else 2)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="h11 keeps what came behind a response in its buffer, httpcore keeps the connection: the next request is "
-    "answered from there, before it is even read by the server",
-)
 def test_what_a_server_adds_to_an_answer_is_no_other_requests_answer(make: Maker, server: FaultServer) -> None:
     """A second response behind the first, in the same packet: it must not be taken for that of the next request."""
     body = json.dumps(state("ready")).encode()
