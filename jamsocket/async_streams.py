@@ -49,11 +49,12 @@ class AsyncStatusStream:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connection: AsyncStreamConnection | None = None
         self._closing: asyncio.Task[None] | None = None
-        # What is waited for, in a task of its own: who waits may be cancelled and come back, and nothing is lost.
+        # What is waited for, in a task of its own: who waits may be cancelled and come back, and nothing is lost. Reads
+        # over our own connections need none; they can be cancelled and begun again.
         self._pending: asyncio.Task[Any] | None = None
         self._unfinished: Step | None = None
         self._abandonment: asyncio.TimerHandle | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._watch: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._is_in_use = False
         self._is_closed = False
         self._failure: JamsocketError | None = None
@@ -104,6 +105,8 @@ class AsyncStatusStream:
         self._unwatch()
         if self._pending is not None:
             self._pending.cancel()
+        elif self._connection is not None:
+            self._connection.interrupt()
 
     def fail(self, error: JamsocketError) -> None:
         """Ends the stream with an error for whoever iterates it."""
@@ -184,15 +187,15 @@ class AsyncStatusStream:
                 connection = await self._connected()
                 return await self._wait_for(lambda: connection.open(request, patience))
             case Read():
-                return None if self._connection is None else await self._wait_for(self._connection.read)
+                return None if self._connection is None else await self._read(self._connection)
             case ReadAnswer():
                 connection = await self._connected()
                 return await self._wait_for(connection.read_answer)
             case Drop():
-                if self._connection is not None:
+                if self._connection is not None and not self._connection.drop_at_once():
                     await self._wait_for(self._connection.drop)
             case Watch(seconds=seconds):
-                self._watch = asyncio.create_task(self._ask_after(seconds))
+                self._watch = asyncio.get_running_loop().call_later(seconds, self._start_asking)
             case Unwatch():
                 self._unwatch()
                 self._on_settled(None)
@@ -201,6 +204,14 @@ class AsyncStatusStream:
             case Deliver():
                 raise AssertionError("a delivery is not performed")
         return None
+
+    async def _read(self, connection: AsyncStreamConnection) -> Any:
+        if not connection.reads_survive_cancelling:
+            return await self._wait_for(connection.read)
+        try:
+            return await connection.read()
+        except TransportError as error:
+            return error
 
     async def _wait_for(self, start: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """The result of what `start` makes, or of what it made before, if that is still pending."""
@@ -256,12 +267,15 @@ class AsyncStatusStream:
         self._unwatch()
         connection, self._connection = self._connection, None
         pending, self._pending = self._pending, None
-        if connection is not None or pending is not None:
-            self._closing = _keep(asyncio.create_task(_close(connection, pending)))
+        if pending is None and (connection is None or connection.drop_at_once()):
+            return
+        self._closing = _keep(asyncio.create_task(_close(connection, pending)))
 
-    async def _ask_after(self, seconds: float) -> None:
-        """The watch's task: does the server know this backend at all?"""
-        await asyncio.sleep(seconds)
+    def _start_asking(self) -> None:
+        self._watch = _keep(asyncio.create_task(self._ask()))
+
+    async def _ask(self) -> None:
+        """In a task of its own, as the reader waits: does the server know this backend at all?"""
         try:
             await self._session.ask_status(self._backend_id)
         except NotFoundError as error:

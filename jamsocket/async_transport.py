@@ -179,6 +179,18 @@ class AsyncStreamConnection:
         await self.open(request, None)
         return await self.read_answer()
 
+    def interrupt(self) -> None:
+        """Ends a read that survives cancelling; another has to be cancelled."""
+        if isinstance(self._wire, AsyncWire):
+            self._wire.close()
+
+    def drop_at_once(self) -> bool:
+        """Closes the connection, if that needs no waiting; whether it is closed."""
+        if isinstance(self._wire, AsyncWire):
+            self._wire.close()
+            self._wire = None
+        return self._wire is None
+
     async def drop(self) -> None:
         """Closes the connection; another may be opened."""
         wire, self._wire = self._wire, None

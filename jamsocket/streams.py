@@ -15,6 +15,7 @@ from .retry import Sleep
 from .session import Session
 from .states import BackendState
 from .status_stream import Deliver, Drop, Open, Read, ReadAnswer, Step, Unwatch, Watch
+from .timer import Call, timer
 from .transport import StreamConnection
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ class StatusStream:
         self._in_use = threading.Lock()
         self._closed = threading.Event()
         self._failure: JamsocketError | None = None
-        self._watch: threading.Timer | None = None
+        self._watch: Call | None = None
         self._unfinished: Step | None = None
         self._on_settled: Callable[[JamsocketError | None], None] = _ignore
 
@@ -170,9 +171,7 @@ class StatusStream:
             case Drop() if self._connection is not None:
                 self._connection.drop()
             case Watch(seconds=seconds):
-                self._watch = threading.Timer(seconds, self._ask)
-                self._watch.daemon = True
-                self._watch.start()
+                self._watch = timer.call_later(seconds, self._start_asking)
             case Unwatch():
                 self._unwatch()
                 self._on_settled(None)
@@ -190,9 +189,11 @@ class StatusStream:
                 connection.interrupt()  # `close` came too early to see it
         return connection
 
-    def _ask(self) -> None:
-        """On the watch's thread: does the server know this backend at all?"""
-        watch = threading.current_thread()
+    def _start_asking(self, watch: Call) -> None:
+        threading.Thread(target=self._ask, args=(watch,), name="jamsocket silence", daemon=True).start()
+
+    def _ask(self, watch: Call) -> None:
+        """On a thread of its own, as the reader waits: does the server know this backend at all?"""
         verdict: NotFoundError | None = None
         try:
             self._session.ask_status(self._backend_id)
