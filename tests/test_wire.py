@@ -326,6 +326,10 @@ def test_an_address_that_does_not_answer_holds_nobody_up(server: FaultServer, ho
     assert server.wait_for(lambda: server.open_connections == 0), "losers are closed"
 
 
+def test_the_longest_time_out_can_be_waited(make: Maker, server: FaultServer) -> None:
+    assert make.to(server.url, timeout=1e8).status("b1").status == "ready"
+
+
 def test_ipv6(make: Maker) -> None:
     try:
         listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
