@@ -41,11 +41,12 @@ class AsyncEventStream(Generic[T]):
         self._connection: AsyncStreamConnection | None = None
         self._request: Request | None = None
         self._closing: asyncio.Task[None] | None = None
-        # What is waited for, in a task of its own: who waits may be cancelled and come back, and nothing is lost.
+        # What is waited for, in a task of its own: who waits may be cancelled and come back, and nothing is lost. Reads
+        # over our own connections need none; they can be cancelled and begun again.
         self._pending: asyncio.Task[Any] | None = None
         self._unfinished: Step | None = None
         self._abandonment: asyncio.TimerHandle | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._watch: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._is_in_use = False
         self._is_closed = False
         self._failure: JamsocketError | None = None
@@ -96,6 +97,8 @@ class AsyncEventStream(Generic[T]):
         self._unwatch()
         if self._pending is not None:
             self._pending.cancel()
+        elif self._connection is not None:
+            self._connection.interrupt()
 
     def fail(self, error: JamsocketError) -> None:
         """Ends the stream with an error for whoever iterates it."""
@@ -178,17 +181,17 @@ class AsyncEventStream(Generic[T]):
                 return await self._wait_for(lambda: connection.open(request, patience))
             case Read(patience=patience):
                 if self._connection is not None:
-                    return await self._wait_for(self._connection.read, patience)
+                    return await self._read(self._connection, patience)
                 assert self._request is not None
                 return TransportError.closed(self._request)  # not None: that would be the end of what the server said
             case ReadAnswer():
                 connection = await self._connected()
                 return await self._wait_for(connection.read_answer)
             case Drop():
-                if self._connection is not None:
+                if self._connection is not None and not self._connection.drop_at_once():
                     await self._wait_for(self._connection.drop)
             case Watch(seconds=seconds):
-                self._watch = asyncio.create_task(self._ask_after(seconds))
+                self._watch = asyncio.get_running_loop().call_later(seconds, self._start_asking)
             case Unwatch():
                 self._unwatch()
                 self._on_settled(None)
@@ -201,6 +204,14 @@ class AsyncEventStream(Generic[T]):
     def _ask_for_events(self, last_event_id: str) -> Request:
         """The request for this kind of stream."""
         raise NotImplementedError
+
+    async def _read(self, connection: AsyncStreamConnection, patience: float | None) -> Any:
+        if not connection.reads_survive_cancelling:
+            return await self._wait_for(connection.read, patience)
+        try:
+            return await connection.read(patience)
+        except TransportError as error:
+            return error
 
     async def _wait_for(self, start: Callable[[], Coroutine[Any, Any, Any]], patience: float | None = None) -> Any:
         """The result of what `start` makes, or of what it made before, if that is still pending."""
@@ -262,12 +273,15 @@ class AsyncEventStream(Generic[T]):
         self._unwatch()
         connection, self._connection = self._connection, None
         pending, self._pending = self._pending, None
-        if connection is not None or pending is not None:
-            self._closing = _keep(asyncio.create_task(_close(connection, pending)))
+        if pending is None and (connection is None or connection.drop_at_once()):
+            return
+        self._closing = _keep(asyncio.create_task(_close(connection, pending)))
 
-    async def _ask_after(self, seconds: float) -> None:
-        """The watch's task: does the server know this backend at all?"""
-        await asyncio.sleep(seconds)
+    def _start_asking(self) -> None:
+        self._watch = _keep(asyncio.create_task(self._ask()))
+
+    async def _ask(self) -> None:
+        """In a task of its own, as the reader waits: does the server know this backend at all?"""
         try:
             await self._session.ask_status(self._backend_id)
         except NotFoundError as error:

@@ -158,9 +158,14 @@ class AsyncStreamConnection:
         """Whether a read that is cancelled may be begun again, and nothing is lost."""
         return self._wire is None or self._wire.reads_survive_cancelling
 
-    async def read(self) -> bytes | None:
-        """The next bytes, as they came over the wire; None at the end of the body, or if the connection is dropped."""
-        return None if self._wire is None else await self._wire.read(self._patience)
+    async def read(self, patience: float | None = None) -> bytes | None:
+        """The next bytes, as they came over the wire; None at the end of the body, or if the connection is dropped.
+
+        `patience` is for this read alone, in seconds, where reads survive cancelling.
+        """
+        if patience is None:
+            patience = self._patience
+        return None if self._wire is None else await self._wire.read(patience)
 
     async def read_answer(self) -> Answer:
         """The rest of a response that is not a stream, bounded in size and time."""
@@ -178,6 +183,18 @@ class AsyncStreamConnection:
         """The complete answer to a request that is no stream."""
         await self.open(request, None)
         return await self.read_answer()
+
+    def interrupt(self) -> None:
+        """Ends a read that survives cancelling; another has to be cancelled."""
+        if isinstance(self._wire, AsyncWire):
+            self._wire.close()
+
+    def drop_at_once(self) -> bool:
+        """Closes the connection, if that needs no waiting; whether it is closed."""
+        if isinstance(self._wire, AsyncWire):
+            self._wire.close()
+            self._wire = None
+        return self._wire is None
 
     async def drop(self) -> None:
         """Closes the connection; another may be opened."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from typing import cast
 
 from .failures import Phase, without_traceback
 from .http11 import Exchange, Origin, write
@@ -136,9 +137,9 @@ class AsyncWire(asyncio.BufferedProtocol):
     # ── What the event loop calls ──
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=1)  # to be told when everything was sent
+        # Not by its class: other event loops (uvloop) have transports of their own.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=1)  # to be told when everything was sent
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # For one read, and a view: asyncio's TLS writes into parts of it.

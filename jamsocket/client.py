@@ -60,7 +60,7 @@ class Jamsocket:
         dev: True to use the dev server on this machine instead of credentials.
         port: the dev server's port, 8080 if it is not given; only with `dev=True`.
         allow_insecure_http: True to let the token go over plain http to another machine.
-        timeout: the longest wait for the API in each phase (connect, write, read), in seconds.
+        timeout: the longest wait for the API in each phase (connect, send, head, body), in seconds.
         max_retries: how often a failed request is tried again, where that is safe; 0 turns it off.
         http_client: a client of your own, for proxies, certificates or limits. All requests and streams go through
             it, without its headers, cookies, authentication and redirects. It is not closed.

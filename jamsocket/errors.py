@@ -151,7 +151,9 @@ class ServerError(HTTPError):
 
 
 class TransportError(JamsocketError):
-    """There was no answer: refused, reset, no such host, TLS failure. The cause is the httpx error.
+    """There was no answer: refused, reset, no such host, TLS failure.
+
+    The cause is what the socket, the TLS layer or h11 raised; with an `http_client` or a proxy, the httpx error.
 
     Attributes:
         method, url: the request that got no answer.

@@ -56,6 +56,8 @@ class Origin:
         if default is None or not is_plain or not url.isascii() or "@" in parts.netloc:
             return None
         netloc = f"[{host}]" if ":" in host else host
+        if re.fullmatch(re.escape(netloc) + r"(?::\d*)?", parts.netloc, re.IGNORECASE) is None:
+            return None  # "host[::1]", of which `urlsplit` tells only a part
         if port not in {None, default}:
             netloc += f":{port}"
         prefix = url[: url.index("//") + 2] + parts.netloc

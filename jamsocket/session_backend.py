@@ -47,7 +47,7 @@ class SessionBackend:
 
     Args:
         connection: what `connect` returned: the `ConnectResponse`, the mapping that it is as JSON, or the JSON text.
-        timeout: the longest wait for the API in each phase (connect, write, read), in seconds.
+        timeout: the longest wait for the API in each phase (connect, send, head, body), in seconds.
         max_retries: how often a failed request is tried again; 0 turns it off.
         http_client: a client of your own, for proxies, certificates or limits. It is not closed.
         stall_timeout: seconds without a byte after which the stream's connection counts as dead.

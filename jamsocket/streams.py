@@ -19,6 +19,7 @@ from .operations import Operation
 from .retry import Sleep
 from .session import Session
 from .states import BackendState
+from .timer import Call, timer
 from .transport import StreamConnection
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class EventStream(Generic[T]):
         self._in_use = threading.Lock()
         self._closed = threading.Event()
         self._failure: JamsocketError | None = None
-        self._watch: threading.Timer | None = None
+        self._watch: Call | None = None
         self._unfinished: Step | None = None
         self._on_settled: Callable[[JamsocketError | None], None] = _ignore
 
@@ -168,9 +169,7 @@ class EventStream(Generic[T]):
             case Drop():
                 self._drop()
             case Watch(seconds=seconds):
-                self._watch = threading.Timer(seconds, self._ask)
-                self._watch.daemon = True
-                self._watch.start()
+                self._watch = timer.call_later(seconds, self._start_asking)
             case Unwatch():
                 self._unwatch()
                 self._on_settled(None)
@@ -189,8 +188,8 @@ class EventStream(Generic[T]):
         assert request is not None
         if connection is None or self._is_dropped:
             return TransportError.closed(request)  # not None: that would be the end of what the server had to say
-        if patience is None:
-            return _outcome(connection.read)
+        if patience is None or connection.limits_reads:
+            return _outcome(lambda: connection.read(patience))
         if self._guard is None:
             self._guard = _StallGuard(connection, self._session.clock)
         with self._guard.for_at_most(patience):
@@ -218,9 +217,11 @@ class EventStream(Generic[T]):
                 connection.interrupt()  # `close` came too early to see it
         return connection
 
-    def _ask(self) -> None:
-        """On the watch's thread: does the server know this backend at all?"""
-        watch = threading.current_thread()
+    def _start_asking(self, watch: Call) -> None:
+        threading.Thread(target=self._ask, args=(watch,), name="jamsocket silence", daemon=True).start()
+
+    def _ask(self, watch: Call) -> None:
+        """On a thread of its own, as the reader waits: does the server know this backend at all?"""
         verdict: NotFoundError | None = None
         try:
             self._session.ask_status(self._backend_id)

@@ -168,9 +168,19 @@ class StreamConnection:
         self._head = logged(wire.begin(request, self._timeout))
         return self._head
 
-    def read(self) -> bytes | None:
-        """The next bytes, as they came over the wire; None at the end of the body, or if the connection is dropped."""
-        return None if self._wire is None else self._wire.read(self._patience)
+    @property
+    def limits_reads(self) -> bool:
+        """Whether a read can have a patience of its own; httpx fixes it at the first one."""
+        return self._wire is None or isinstance(self._wire, Wire)
+
+    def read(self, patience: float | None = None) -> bytes | None:
+        """The next bytes, as they came over the wire; None at the end of the body, or if the connection is dropped.
+
+        `patience` is for this read alone, in seconds, where reads can have one.
+        """
+        if patience is None:
+            patience = self._patience
+        return None if self._wire is None else self._wire.read(patience)
 
     def read_answer(self) -> Answer:
         """The rest of a response that is not a stream, bounded in size and time."""

@@ -225,8 +225,8 @@ def connect(candidates: list[Address], until: float) -> socket.socket:
                         sock.close()
                         continue
                     selector.register(sock, selectors.EVENT_WRITE)
-                left = _left(until)
-                for key, _ in selector.select(min(left, HEAD_START) if waiting else left):
+                pause = HEAD_START if waiting else 3600.0  # no selector can count up to any time-out
+                for key, _ in selector.select(min(_left(until), pause)):
                     tried = key.fileobj
                     assert isinstance(tried, socket.socket)
                     selector.unregister(tried)
