@@ -93,7 +93,7 @@ class LocalEngine:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.changes = Changes()
-        """Announces every change of a backend."""
+        """Announces every change of a backend or a service, and every measurement."""
         self._host = host
         self._public_url = public_url
         self._limits = limits or Limits()
@@ -221,6 +221,7 @@ class LocalEngine:
 
     async def create_service(self, account: str, name: str) -> None:
         self._services.create(account, name, self._now_ms())
+        self.changes.announce()
 
     async def service(self, account: str, name: str) -> JSONObject:
         return self._services.info(account, name)
@@ -236,12 +237,14 @@ class LocalEngine:
         if running:
             raise EngineError(409, "ServiceInUse", f"{len(running)} of its backends run; terminate them first.")
         self._services.delete(place.account, place.service, self._now_ms())
+        self.changes.announce()
 
     async def images(self, account: str, name: str) -> Sequence[JSONObject]:
         return self._services.images(account, name)
 
     async def use_image(self, place: Place, tag: str) -> None:
         self._services.use_image(place, tag, self._now_ms())
+        self.changes.announce()
 
     # ── For the server ──
 
@@ -276,6 +279,7 @@ class LocalEngine:
             How many backends are ended.
         """
         self._services.new_code(service, code, self._now_ms())
+        self.changes.announce()
         outdated = [
             backend
             for backend in self._running()
@@ -292,7 +296,15 @@ class LocalEngine:
         """All backends that are remembered, the oldest first."""
         return list(self._backends.values())
 
-    # ── For the ready page ──
+    # ── For the pages ──
+
+    def all_services(self) -> list[JSONObject]:
+        """All that is known of every account's services."""
+        return self._services.overview()
+
+    def backend(self, backend_id: str) -> Backend:
+        """The backend with this id; raises `EngineError` if there is none."""
+        return self._find(backend_id)
 
     def backend_of(self, token: str) -> Backend | None:
         """Where a connection's token leads, or led before its backend ended; the token does not count as used."""
@@ -560,6 +572,7 @@ class LocalEngine:
                 continue
             for pid, usage in usages.items():
                 running[pid].metrics.add(usage, memory, self._monotonic(), self._now_ms())
+            self.changes.announce()
 
     def sweep(self) -> None:
         """Ends the backends that were idle, or have lived, for too long; drops tokens that nobody used in time."""

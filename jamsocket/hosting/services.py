@@ -163,6 +163,22 @@ class Services:
         present = {record.name for record in records if not record.is_deleted}
         return sorted((set(self._named) - gone) | present)
 
+    def overview(self) -> list[JSONObject]:
+        """Everything that is known of each account's services, those first that there were from the start."""
+        places = dict.fromkeys([*((ANY, name) for name in self._named or (ANY,)), *self._records])
+        records = [self._records.get(place) or self._find(Place(*place)) for place in places]
+        return [
+            {
+                **self.info(record.account, record.name),
+                "images": [
+                    {"tag": tag, "digest": image.digest, "command": image.command}
+                    for tag, image in self._images(record)
+                ],
+            }
+            for record in records
+            if not record.is_deleted
+        ]
+
     def create(self, account: str, name: str, now_ms: int) -> None:
         """Adds a service; it runs what the first one runs. Raises `EngineError` if the name is taken."""
         record = self._records.get((account, name))

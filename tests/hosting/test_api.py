@@ -250,7 +250,7 @@ async def test_info_and_lists() -> None:
         ("GET", "/v2/backend/nobody/status/stream"),
         ("POST", "/v2/backend/nobody/terminate"),
         ("GET", "/v2/backend/nobody"),
-        ("GET", "/"),
+        ("GET", "/dashboard/nothing"),
         ("GET", "/v3/nothing"),
         ("POST", "/v2/service/connect"),
         ("GET", "/v2/backend/nobody/logs/stream"),

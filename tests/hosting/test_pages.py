@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from html.parser import HTMLParser
 from pathlib import Path
@@ -33,6 +33,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/html")
         self.end_headers()
         self.wfile.write(b"<h1>Here</h1>")
+    def do_HEAD(self):
+        self.send_error(404)
+    def log_message(self, *_):
+        pass
 HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
 
@@ -47,7 +51,9 @@ def held(flag: Path, then: str) -> list[str]:
 
 
 @contextmanager
-def serving(service: list[str] | Service = SMALL, **options: object) -> Iterator[tuple[DevServer, Jamsocket]]:
+def serving(
+    service: Sequence[str] | Service | Mapping[str, Sequence[str] | Service] = SMALL, **options: object
+) -> Iterator[tuple[DevServer, Jamsocket]]:
     settings = {"port": 0, "proxy_port": 0, "stop_grace": 0.0, **options}
     with DevServer(service, **settings) as server, Jamsocket(dev=True, port=server.port) as jamsocket:  # type: ignore[arg-type]
         yield server, jamsocket

@@ -9,10 +9,11 @@ const LONGEST_WAIT = 5_000;
  * ids. `opened` and `lost` tell of each connection. Returns null when `signal` aborts it, or `isOver` says so after the
  * stream's end; and the response if the server refuses (any answer but 200, 429 and 5xx).
  *
- * With `patience`, that many milliseconds without anything, also without a comment, count as a lost connection.
+ * With `after`, it begins behind the event with that id. With `patience`, that many milliseconds without anything, also without a comment, count as a lost connection.
  */
-export async function follow(url, { signal, headers = {}, patience, opened, event, lost, isOver = () => false }) {
-  let last = "";
+export async function follow(url, options) {
+  const { signal, headers = {}, after = "", patience, opened, event, lost, isOver = () => false } = options;
+  let last = after;
   let wait = FIRST_WAIT;
   while (!signal.aborted) {
     const stall = new AbortController();
@@ -86,7 +87,7 @@ async function* messages(body, stall, patience) {
       if (done) {
         return;
       }
-      // Only LF ends a line: this server writes nothing else, and a log's line may hold a CR.
+      // Only LF ends a line: this server writes nothing else.
       const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
       rest = lines.pop();
       for (const line of lines) {
