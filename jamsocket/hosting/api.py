@@ -231,8 +231,11 @@ async def _enveloped(request: web.Request, handler: Handler) -> web.StreamRespon
             return failure(404, "NotFound", f"There is nothing at {request.method} {request.path}.")
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         return failure(error.status, error.reason.title().replace(" ", ""), f"{error.reason}.", headers)
-    except (ConnectionError, TimeoutError):
-        raise  # the client is gone
+    except ConnectionError:
+        # The client is gone, which is no error of this server; nobody reads the answer.
+        return web.Response()
+    except TimeoutError:
+        raise
     except Exception:
         logger.exception("%s %s failed", request.method, request.path)
         return failure(500, "Other", "The server failed; its log says why.")

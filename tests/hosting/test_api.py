@@ -6,7 +6,9 @@ import asyncio
 import io
 import json
 import re
-from collections.abc import Mapping
+import socket
+import struct
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -14,6 +16,7 @@ import pytest
 
 from jamsocket.hosting import Service
 from jamsocket.hosting.events import or_silence
+from jamsocket.hosting.local import LocalEngine
 
 from .support import POLITE, SMALL, Caller, eventually, raw, serving
 
@@ -446,6 +449,32 @@ async def test_a_stream_whose_reader_left_is_given_up() -> None:
             assert len(asyncio.all_tasks()) > before
             stream.close()
         await eventually(lambda: len(asyncio.all_tasks()) <= before)
+
+
+async def test_a_reader_who_leaves_at_the_wrong_moment_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving() as api:
+        backend = (await api.ready())["backend_id"]
+        client = socket.create_connection(("127.0.0.1", api.server.port))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        statuses, left = LocalEngine.statuses, asyncio.Event()
+
+        async def leave(engine: LocalEngine, backend_id: str) -> AsyncIterator[dict[str, Any]]:
+            # A reset between the request and its answer. The loop reads it after one turn; after another one it would
+            # cancel the handler.
+            client.close()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            left.set()
+            return await statuses(engine, backend_id)
+
+        monkeypatch.setattr(LocalEngine, "statuses", leave)
+        head = f"GET /v2/backend/{backend}/status/stream HTTP/1.1\r\nHost: localhost:{api.server.port}\r\n\r\n"
+        client.sendall(head.encode())
+        await left.wait()
+        assert (await api.status(backend))["status"] == "ready"
+    assert caplog.records == []
 
 
 async def test_many_streams_of_one_backend() -> None:
