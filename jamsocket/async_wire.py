@@ -212,6 +212,9 @@ class AsyncWire(asyncio.BufferedProtocol):
         await self._wait(until)
 
     async def _wait(self, until: float | None) -> None:
+        if until is not None and self._loop.time() >= until:
+            # Not left to the timer: where bytes pour in without an end, they are always there first.
+            raise TimeoutError("timed out")
         arrived = self._arrived = self._loop.create_future()
         timer = None if until is None else self._loop.call_at(until, _settle, arrived, False)
         try:

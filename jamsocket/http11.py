@@ -53,11 +53,11 @@ class Origin:
         default = {"http": 80, "https": 443}.get(parts.scheme)
         is_address = ":" in host or host.rpartition(".")[2].isdecimal()
         is_plain = _is_address(host) if is_address else _NAME.fullmatch(host) is not None
-        if default is None or not is_plain or not url.isascii() or "@" in parts.netloc:
-            return None
         netloc = f"[{host}]" if ":" in host else host
-        if re.fullmatch(re.escape(netloc) + r"(?::\d*)?", parts.netloc, re.IGNORECASE) is None:
-            return None  # "host[::1]", of which `urlsplit` tells only a part
+        # Nothing but a host and a port: what else stands there, other parsers may take for the host.
+        is_all = re.fullmatch(re.escape(netloc) + "(:[0-9]+)?", parts.netloc.lower()) is not None
+        if default is None or not is_plain or not is_all or not url.isascii():
+            return None
         if port not in {None, default}:
             netloc += f":{port}"
         prefix = url[: url.index("//") + 2] + parts.netloc
