@@ -1,5 +1,7 @@
 """Kills what a killed server leaves behind: a tiny process beside it, run as a script by `process.Guardian`.
 
+If it is killed too, `leftovers` does its work later.
+
 It reads `+ID` and `-ID` lines, one for each process group that starts and ends. When the server is gone, however it
 went, its end of the pipe closes. Then the guardian kills the groups that are left, and whatever else carries the
 server's mark in its environment: a process that left its group, or one that was started in the very moment in which
@@ -16,6 +18,9 @@ import signal
 import sys
 import time
 from pathlib import Path
+
+NAME = "JAMSOCKET_DEV_SERVER"
+"""The variable that holds a server's mark."""
 
 _ROUNDS = 100
 _PAUSE = 0.02

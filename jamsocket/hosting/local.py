@@ -11,7 +11,6 @@ import secrets
 import shutil
 import signal
 import string
-import tempfile
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
+from . import leftovers
 from .backend import Backend, Token
 from .changes import Changes
 from .engine import ConnectCall, Connected, EngineError, JSONObject, Place, SpawnSettings, not_found
@@ -120,9 +120,10 @@ class LocalEngine:
 
     async def start(self) -> None:
         """Makes ready to run backends."""
-        if self._data_dir is None:
-            self._scratch = Path(tempfile.mkdtemp(prefix="jamsocket-"))
-        self._guardian = Guardian(secrets.token_hex(16), self._scratch)
+        await asyncio.to_thread(leftovers.clear_away)
+        mark = leftovers.new_mark()
+        self._scratch = leftovers.make_scratch(mark)
+        self._guardian = Guardian(mark, self._scratch)
         self._upkeep = [
             asyncio.create_task(self._sweep_for_ever(), name="sweeper"),
             asyncio.create_task(self._measure_for_ever(), name="metrics"),
@@ -143,7 +144,7 @@ class LocalEngine:
             # It takes the temporary directory with it.
             await asyncio.to_thread(self._guardian.close)
         elif self._scratch is not None:
-            self._scratch.rmdir()
+            shutil.rmtree(self._scratch)
 
     def hurry(self) -> None:
         """Makes a `stop` that is under way, or the next one, kill at once."""
@@ -485,14 +486,15 @@ class LocalEngine:
         if wanted is None or wanted is False:
             return None
         place = backend.place
-        data_dir = self._data_dir or self._scratch
-        assert data_dir is not None
-        folder = data_dir.absolute() / _file_name(place.account, place.service, place.environment or "")
+        assert self._scratch is not None
+        folder = (self._data_dir or self._scratch).absolute() / _file_name(
+            place.account, place.service, place.environment or ""
+        )
         if isinstance(wanted, str):
             return folder / "paths" / wanted
         if backend.key is not None:
             return folder / "keys" / _file_name(backend.key)
-        backend.private_mount = folder / "private" / backend.id
+        backend.private_mount = self._scratch / "private" / backend.id
         return backend.private_mount
 
     def _end(self, backend: Backend, reason: Reason, kind: Kind) -> None:

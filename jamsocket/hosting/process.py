@@ -20,6 +20,8 @@ from typing import ClassVar
 
 import psutil
 
+from .guardian import NAME
+
 PROBE_INTERVAL = 0.1
 PROBE_READ_TIMEOUT = 1.0
 
@@ -27,8 +29,6 @@ _LOG_LINE_LIMIT = 64 * 1024
 _OUTPUT_PATIENCE = 1.0
 # A carriage return that comes last may be the first half of a line end.
 _LINE_END = re.compile(rb"\r?\n|\r(?!\n|\Z)")
-
-_MARK = "JAMSOCKET_DEV_SERVER"
 
 
 class Guardian:
@@ -40,12 +40,12 @@ class Guardian:
     """
 
     def __init__(self, mark: str, scratch: Path | None = None) -> None:
-        self.variables = {_MARK: mark}
+        self.variables = {NAME: mark}
         script = Path(__file__).with_name("guardian.py")
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(script), f"{_MARK}={mark}", str(scratch or "")],
+            [sys.executable, "-I", "-S", str(script), f"{NAME}={mark}", str(scratch or "")],
             # A server inside another server's backend must leave a guardian that the outer one does not kill.
-            env={name: value for name, value in os.environ.items() if name != _MARK},
+            env={name: value for name, value in os.environ.items() if name != NAME},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
