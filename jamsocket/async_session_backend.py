@@ -8,20 +8,20 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import httpx
 from jamsocket_api.models import ReadyState, TerminatedState
 
+from .async_session import AsyncSession
 from .async_streams import AsyncStatusStream
 from .config import Options
 from .connection import ConnectionURL, SocketIOAddress, StatusOperations, read_connection
 from .errors import JamsocketError
+from .event_stream import DEFAULT_STALL_TIMEOUT
 from .requests import ConnectResponse
 from .retry import Backoff, check_seconds
-from .session import AsyncSession
 from .states import BackendState
-from .status_stream import DEFAULT_STALL_TIMEOUT, follow
+from .status_stream import follow
 from .timeline import (
     AllStates,
     Listener,
@@ -32,6 +32,9 @@ from .timeline import (
     Wait,
     is_worth_a_log_line,
 )
+
+if TYPE_CHECKING:
+    import httpx
 
 logger = logging.getLogger("jamsocket")
 
@@ -46,7 +49,7 @@ class AsyncSessionBackend:
 
     Args:
         connection: what `connect` returned: the `ConnectResponse`, the mapping that it is as JSON, or the JSON text.
-        timeout: the longest wait for the API in each phase (connect, write, read), in seconds.
+        timeout: the longest wait for the API in each phase (connect, send, head, body), in seconds.
         max_retries: how often a failed request is tried again; 0 turns it off.
         http_client: a client of your own, for proxies, certificates or limits. It is not closed.
         stall_timeout: seconds without a byte after which the stream's connection counts as dead.

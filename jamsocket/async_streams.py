@@ -1,4 +1,4 @@
-"""The status stream, on asyncio: performs what `status_stream.follow` decides, and calls callbacks from a task."""
+"""Event streams, on asyncio: perform what `event_stream.follow` decides; callbacks are called from a task."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from .errors import JamsocketError, NotFoundError, TransportError
-from .messages import Answer
+from jamsocket_api.models import BackendMetrics
+
+from .async_session import AsyncSession
+from .async_transport import AsyncStreamConnection
+from .errors import JamsocketError, NotFoundError, RequestTimeoutError, TransportError
+from .event_stream import Deliver, Drop, Open, Read, ReadAnswer, Step, Unwatch, Watch
+from .messages import Answer, Request
 from .operations import Operation
 from .retry import Sleep
-from .session import AsyncSession
 from .states import BackendState
-from .status_stream import Deliver, Drop, Open, Read, ReadAnswer, Step, Unwatch, Watch
-from .transport import AsyncStreamConnection
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 logger = logging.getLogger("jamsocket")
 
@@ -27,20 +30,8 @@ _ABANDONED_AFTER = 0.5
 """Seconds after which the connection goes if whoever waited for a state was cancelled and does not come back."""
 
 
-class AsyncStatusStream:
-    """The statuses of one backend, as they happen: an async iterator over states that is also a context manager.
-
-    Made by `AsyncJamsocket.statuses`. It connects at the first `anext`, delivers every state exactly once and in
-    order, reconnects by itself, and ends after `terminated`. One task at a time may iterate; any may call `aclose`.
-
-    Example:
-        >>> async with jamsocket.statuses(connection.backend_id) as states:
-        ...     async for state in states:
-        ...         print(state.status)
-        scheduled
-        ...
-        terminated
-    """
+class AsyncEventStream(Generic[T]):
+    """What all streams have in common: an async iterator that is also a context manager."""
 
     def __init__(self, backend_id: str, steps: Generator[Step, Any, None], session: AsyncSession) -> None:
         self._backend_id = backend_id
@@ -48,12 +39,14 @@ class AsyncStatusStream:
         self._session = session
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connection: AsyncStreamConnection | None = None
+        self._request: Request | None = None
         self._closing: asyncio.Task[None] | None = None
-        # What is waited for, in a task of its own: who waits may be cancelled and come back, and nothing is lost.
+        # What is waited for, in a task of its own: who waits may be cancelled and come back, and nothing is lost. Reads
+        # over our own connections need none; they can be cancelled and begun again.
         self._pending: asyncio.Task[Any] | None = None
         self._unfinished: Step | None = None
         self._abandonment: asyncio.TimerHandle | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._watch: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._is_in_use = False
         self._is_closed = False
         self._failure: JamsocketError | None = None
@@ -62,12 +55,12 @@ class AsyncStatusStream:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> BackendState:
+    async def __anext__(self) -> T:
         with self._use():
-            state = await self._until_cancelled(self._advance())
-        if state is None:
+            item = await self._until_cancelled(self._advance())
+        if item is None:
             raise StopAsyncIteration
-        return state
+        return item
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,6 +97,8 @@ class AsyncStatusStream:
         self._unwatch()
         if self._pending is not None:
             self._pending.cancel()
+        elif self._connection is not None:
+            self._connection.interrupt()
 
     def fail(self, error: JamsocketError) -> None:
         """Ends the stream with an error for whoever iterates it."""
@@ -120,7 +115,7 @@ class AsyncStatusStream:
         """Has this called, perhaps more than once, when the stream is under way or has failed."""
         self._on_settled = callback
 
-    async def call(self, operation: Operation[T]) -> T:
+    async def call(self, operation: Operation[R]) -> R:
         """Carries a call through on the stream's own connection, so that whatever ends the stream ends it too."""
         with self._use():
             return operation.parse(await self._until_cancelled(self._call(operation)))
@@ -128,7 +123,7 @@ class AsyncStatusStream:
     @contextlib.contextmanager
     def _use(self) -> Generator[None]:
         if self._is_in_use:
-            raise RuntimeError("Another task is iterating this status stream; open one for each.")
+            raise RuntimeError("Another task is iterating this stream; open one for each.")
         self._is_in_use = True
         self._loop = asyncio.get_running_loop()
         if self._abandonment is not None:
@@ -138,7 +133,7 @@ class AsyncStatusStream:
         finally:
             self._is_in_use = False
 
-    async def _until_cancelled(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    async def _until_cancelled(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """Awaits what uses the connection; afterwards the connection is released if the stream is over."""
         try:
             result = await coroutine
@@ -156,7 +151,7 @@ class AsyncStatusStream:
                 raise failure
         return result
 
-    async def _advance(self) -> BackendState | None:
+    async def _advance(self) -> T | None:
         """Performs steps up to the next delivery; None if the stream is over."""
         result: Any = None
         step, self._unfinished = self._unfinished, None
@@ -171,7 +166,8 @@ class AsyncStatusStream:
                     self._is_closed = True
                     raise
             if isinstance(step, Deliver):
-                return step.state
+                item: T = step.item
+                return item
             self._unfinished = step
             result = await self._perform(step)
             step = self._unfinished = None
@@ -180,19 +176,22 @@ class AsyncStatusStream:
     async def _perform(self, step: Step) -> Any:
         match step:
             case Open(last_event_id=last_event_id, patience=patience):
-                request = self._session.operations.status_stream(self._backend_id, last_event_id)
+                request = self._request = self._ask_for_events(last_event_id)
                 connection = await self._connected()
                 return await self._wait_for(lambda: connection.open(request, patience))
-            case Read():
-                return None if self._connection is None else await self._wait_for(self._connection.read)
+            case Read(patience=patience):
+                if self._connection is not None:
+                    return await self._read(self._connection, patience)
+                assert self._request is not None
+                return TransportError.closed(self._request)  # not None: that would be the end of what the server said
             case ReadAnswer():
                 connection = await self._connected()
                 return await self._wait_for(connection.read_answer)
             case Drop():
-                if self._connection is not None:
+                if self._connection is not None and not self._connection.drop_at_once():
                     await self._wait_for(self._connection.drop)
             case Watch(seconds=seconds):
-                self._watch = asyncio.create_task(self._ask_after(seconds))
+                self._watch = asyncio.get_running_loop().call_later(seconds, self._start_asking)
             case Unwatch():
                 self._unwatch()
                 self._on_settled(None)
@@ -202,14 +201,32 @@ class AsyncStatusStream:
                 raise AssertionError("a delivery is not performed")
         return None
 
-    async def _wait_for(self, start: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    def _ask_for_events(self, last_event_id: str) -> Request:
+        """The request for this kind of stream."""
+        raise NotImplementedError
+
+    async def _read(self, connection: AsyncStreamConnection, patience: float | None) -> Any:
+        if not connection.reads_survive_cancelling:
+            return await self._wait_for(connection.read, patience)
+        try:
+            return await connection.read(patience)
+        except TransportError as error:
+            return error
+
+    async def _wait_for(self, start: Callable[[], Coroutine[Any, Any, Any]], patience: float | None = None) -> Any:
         """The result of what `start` makes, or of what it made before, if that is still pending."""
         pending = self._pending
         if pending is None:
             pending = self._pending = asyncio.create_task(start())
-        await asyncio.wait([pending])
+        done, _ = await asyncio.wait([pending], timeout=patience)
+        if not done:
+            pending.cancel()
+            await asyncio.wait([pending])
         if self._pending is pending:
             self._pending = None
+        if not done and self._request is not None and not self._is_closed:
+            message = f"no answer within {patience:g} s"
+            return RequestTimeoutError(message, method=self._request.method, url=self._request.url)
         if pending.cancelled():
             return None  # the stream was stopped
         try:
@@ -217,7 +234,7 @@ class AsyncStatusStream:
         except TransportError as error:
             return error
 
-    async def _call(self, operation: Operation[T]) -> Answer:
+    async def _call(self, operation: Operation[Any]) -> Answer:
         async def send() -> Answer:
             if self._is_closed:
                 raise self._failure or TransportError.closed(operation.request)
@@ -256,12 +273,15 @@ class AsyncStatusStream:
         self._unwatch()
         connection, self._connection = self._connection, None
         pending, self._pending = self._pending, None
-        if connection is not None or pending is not None:
-            self._closing = _keep(asyncio.create_task(_close(connection, pending)))
+        if pending is None and (connection is None or connection.drop_at_once()):
+            return
+        self._closing = _keep(asyncio.create_task(_close(connection, pending)))
 
-    async def _ask_after(self, seconds: float) -> None:
-        """The watch's task: does the server know this backend at all?"""
-        await asyncio.sleep(seconds)
+    def _start_asking(self) -> None:
+        self._watch = _keep(asyncio.create_task(self._ask()))
+
+    async def _ask(self) -> None:
+        """In a task of its own, as the reader waits: does the server know this backend at all?"""
         try:
             await self._session.ask_status(self._backend_id)
         except NotFoundError as error:
@@ -276,6 +296,60 @@ class AsyncStatusStream:
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.cancel()
+
+
+class AsyncStatusStream(AsyncEventStream[BackendState]):
+    """The statuses of one backend, as they happen: an async iterator over states that is also a context manager.
+
+    Made by `AsyncJamsocket.statuses`. It connects at the first `anext`, delivers every state exactly once and in
+    order, reconnects by itself, and ends after `terminated`. One task at a time may iterate; any may call `aclose`.
+
+    Example:
+        >>> async with jamsocket.statuses(connection.backend_id) as states:
+        ...     async for state in states:
+        ...         print(state.status)
+        scheduled
+        ...
+        terminated
+    """
+
+    def _ask_for_events(self, last_event_id: str) -> Request:
+        return self._session.operations.status_stream(self._backend_id, last_event_id)
+
+
+class AsyncLogStream(AsyncEventStream[str]):
+    """What one backend writes, line by line: an async iterator over strings that is also a context manager.
+
+    Made by `AsyncJamsocket.logs`. It connects at the first `anext` and ends with the backend. One task at a time may
+    iterate; any may call `aclose`.
+
+    Example:
+        >>> async with jamsocket.logs(connection.backend_id) as lines:
+        ...     async for line in lines:
+        ...         print(line)
+        listening on port ...
+    """
+
+    def _ask_for_events(self, last_event_id: str) -> Request:
+        return self._session.operations.log_stream(self._backend_id, last_event_id)
+
+
+class AsyncMetricsStream(AsyncEventStream[BackendMetrics]):
+    """What one backend uses, as it is measured: an async iterator over `BackendMetrics` that is also a context manager.
+
+    Made by `AsyncJamsocket.metrics`. It connects at the first `anext`, reconnects by itself, and ends with the
+    backend. One task at a time may iterate; any may call `aclose`.
+
+    Example:
+        >>> async with jamsocket.metrics(connection.backend_id) as measurements:
+        ...     async for measured in measurements:
+        ...         print(measured.mem_used > 0)
+        True
+        ...
+    """
+
+    def _ask_for_events(self, last_event_id: str) -> Request:
+        return self._session.operations.metrics_stream(self._backend_id, last_event_id)
 
 
 class AsyncSubscription:
@@ -387,7 +461,7 @@ async def _close(connection: AsyncStreamConnection | None, pending: asyncio.Task
         pending.cancel()
         await asyncio.gather(pending, return_exceptions=True)
     if connection is not None:
-        await connection.aclose()
+        await connection.drop()
 
 
 _tasks: set[asyncio.Task[None]] = set()

@@ -9,14 +9,15 @@ def main() -> None:
     """The command's entry point."""
     try:
         from .command import app
+
+        app()
     except ImportError as error:
-        missing = error.name or str(error)
+        if error.name is None:  # not on this system
+            sys.exit(f"jamsocket: {error}")
+        missing = error.name
         if missing.partition(".")[0] == "jamsocket":
             raise
         sys.exit(f"The jamsocket command needs the extra 'cli' ({missing} is missing): pip install 'jamsocket[cli]'")
-    except RuntimeError as error:  # not on this system
-        sys.exit(f"jamsocket: {error}")
-    app()
 
 
 if __name__ == "__main__":

@@ -8,16 +8,24 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-import httpx
-from jamsocket_api import AuthenticatedClient
-from jamsocket_api.models import ConnectRequest, ReadyState
+from jamsocket_api.models import (
+    AuthInfo,
+    BackendInfo,
+    ConnectRequest,
+    Image,
+    ReadyState,
+    RunningBackend,
+    ServiceInfo,
+)
 
 from .config import Options, arguments_from, from_arguments, read_variables
 from .errors import JamsocketError
-from .low_level import api_client
+from .event_stream import DEFAULT_STALL_TIMEOUT
+from .event_stream import Step as StreamStep
+from .log_stream import follow_logs, follow_metrics
 from .operations import check_backend_id
 from .ready_connection import Await, Connect, Step, find_ready
 from .requests import ConnectDict, ConnectResponse
@@ -25,11 +33,16 @@ from .retry import Backoff, Sleep, check_seconds
 from .secret import conceal
 from .session import Session
 from .states import BackendState
-from .status_stream import DEFAULT_STALL_TIMEOUT, Readiness, follow
-from .streams import StatusStream, Subscription
+from .status_stream import Readiness, follow
+from .streams import EventStream, LogStream, MetricsStream, StatusStream, Subscription
 from .timeline import Watcher
 
+if TYPE_CHECKING:
+    import httpx
+    from jamsocket_api import AuthenticatedClient
+
 S = TypeVar("S")
+StreamT = TypeVar("StreamT", bound=EventStream[Any])
 
 
 class Jamsocket:
@@ -47,7 +60,7 @@ class Jamsocket:
         dev: True to use the dev server on this machine instead of credentials.
         port: the dev server's port, 8080 if it is not given; only with `dev=True`.
         allow_insecure_http: True to let the token go over plain http to another machine.
-        timeout: the longest wait for the API in each phase (connect, write, read), in seconds.
+        timeout: the longest wait for the API in each phase (connect, send, head, body), in seconds.
         max_retries: how often a failed request is tried again, where that is safe; 0 turns it off.
         http_client: a client of your own, for proxies, certificates or limits. All requests and streams go through
             it, without its headers, cookies, authentication and redirects. It is not closed.
@@ -116,7 +129,7 @@ class Jamsocket:
             allow_insecure_http=allow_insecure_http,
         )
         self._session = Session(config, Options(timeout, max_retries), http_client)
-        self._streams: WeakSet[StatusStream] = WeakSet()
+        self._streams: WeakSet[EventStream[Any]] = WeakSet()
         self._closing = threading.Event()
         self._lock = threading.RLock()  # a signal handler may close the client in the middle of anything
         self._api: AuthenticatedClient | None = None
@@ -331,13 +344,24 @@ class Jamsocket:
             ...
             terminated
         """
+        return self._begin(StatusStream, follow, backend_id, stall_timeout, backoff)
+
+    def _begin(
+        self,
+        kind: type[StreamT],
+        follow: Callable[..., Generator[StreamStep, Any, None]],
+        backend_id: str,
+        stall_timeout: float,
+        backoff: Backoff,
+    ) -> StreamT:
         steps = follow(
             max_retries=self._session.options.max_retries,
             stall_timeout=check_seconds("stall_timeout", stall_timeout),
             backoff=backoff,
             clock=self._session.clock,
+            secret=self._session.config.token,
         )
-        stream = StatusStream(check_backend_id(backend_id), steps, self._session)
+        stream = kind(check_backend_id(backend_id), steps, self._session)
         with self._lock:
             self._session.check_open()
             self._streams.add(stream)
@@ -447,6 +471,225 @@ class Jamsocket:
         """
         self._session.call(self._session.operations.terminate(backend_id, hard))
 
+    def backends(self) -> list[RunningBackend]:
+        """The account's backends that are not terminated, of all services and environments.
+
+        Returns:
+            The backends, in no particular order. Their `status` is a `BackendInfoState`.
+
+        Raises:
+            HTTPError: if the API refuses.
+            TransportError: if there was no answer.
+            InvalidResponseError: if the answer is not what the API promises.
+
+        Example:
+            >>> connection.backend_id in {backend.id for backend in jamsocket.backends()}
+            True
+        """
+        return self._session.call(self._session.operations.backends())
+
+    def backend_info(self, backend_id: str) -> BackendInfo:
+        """All that is known of a backend, with the history of its states; also of one that is terminated.
+
+        Args:
+            backend_id: the backend's id.
+
+        Returns:
+            The backend. Its `statuses` are the oldest first, and tell the exit code.
+
+        Raises:
+            ValueError: if the id is empty, `.` or `..`.
+            HTTPError: if the API refuses; `NotFoundError` for a backend that it does not know.
+            TransportError: if there was no answer.
+            InvalidResponseError: if the answer is not what the API promises.
+
+        Example:
+            >>> jamsocket.backend_info(connection.backend_id).service_name
+            'whiteboard'
+        """
+        return self._session.call(self._session.operations.backend_info(backend_id))
+
+    def logs(
+        self, backend_id: str, *, stall_timeout: float = DEFAULT_STALL_TIMEOUT, backoff: Backoff = Backoff()
+    ) -> LogStream:
+        """What a backend writes to its standard output and error, as an iterator over lines, up to its end.
+
+        A connection that is lost comes back by itself where the server numbers its lines (the development server
+        does): no line is lost and none comes twice. Without numbers, that is so only before the first line.
+
+        Args:
+            backend_id: the backend's id.
+            stall_timeout: seconds without a byte after which the connection counts as dead, where it can come back;
+                elsewhere a silent backend is waited for.
+            backoff: how long to wait before coming back after a connection was lost.
+
+        Returns:
+            The stream; it connects when the first line is asked for. Close it, or use it as a context manager.
+
+        Raises:
+            ValueError: if the id is empty, `.` or `..`, or a number is not positive.
+            HTTPError, InvalidResponseError: from iterating, if the stream cannot be opened or the API ends it;
+                `NotFoundError` for a backend that it does not know.
+            TransportError: from iterating, if the stream cannot be opened, or was cut where lines may be missing.
+
+        Example:
+            >>> with jamsocket.logs(connection.backend_id) as lines:
+            ...     for line in lines:
+            ...         print(line)
+            listening on port ...
+        """
+        return self._begin(LogStream, follow_logs, backend_id, stall_timeout, backoff)
+
+    def metrics(
+        self, backend_id: str, *, stall_timeout: float = DEFAULT_STALL_TIMEOUT, backoff: Backoff = Backoff()
+    ) -> MetricsStream:
+        """What a backend uses, measured about every 10 seconds, as an iterator, up to its end.
+
+        A connection that is lost comes back by itself; then what was measured in between is missing, and the last
+        measurement before may come again.
+
+        Args:
+            backend_id: the backend's id.
+            stall_timeout, backoff: as for `statuses`.
+
+        Returns:
+            The stream; it connects when the first measurement is asked for. Close it, or use it as a context manager.
+
+        Raises:
+            ValueError: if the id is empty, `.` or `..`, or a number is not positive.
+            HTTPError, TransportError, InvalidResponseError: from iterating, if the stream cannot be opened or the
+                API ends it; `NotFoundError` for a backend that it does not know.
+
+        Example:
+            >>> with jamsocket.metrics(connection.backend_id) as measurements:
+            ...     for measured in measurements:
+            ...         print(measured.mem_used > 0)
+            True
+            ...
+        """
+        return self._begin(MetricsStream, follow_metrics, backend_id, stall_timeout, backoff)
+
+    def services(self) -> list[str]:
+        """The names of the account's services, in no particular order.
+
+        Raises:
+            HTTPError: if the API refuses.
+            TransportError: if there was no answer.
+            InvalidResponseError: if the answer is not what the API promises.
+
+        Example:
+            >>> jamsocket.services()
+            ['whiteboard']
+        """
+        return self._session.call(self._session.operations.services())
+
+    def create_service(self, name: str) -> None:
+        """Creates a service, with the environment `default` and no image.
+
+        It is tried again only if it surely did not happen.
+
+        Args:
+            name: the new service's name, unique in the account.
+
+        Raises:
+            ValueError: if the name is empty, `.` or `..`.
+            HTTPError: if the API refuses; `ConflictError` for a name that is taken.
+            TransportError: if there was no answer; the service may exist if `request_sent` is True.
+            InvalidResponseError: if the answer is not what the API promises.
+
+        Example:
+            >>> jamsocket.create_service("notes")
+        """
+        self._session.call(self._session.operations.create_service(name))
+
+    def service_info(self, service: str | None = None) -> ServiceInfo:
+        """A service, with its environments.
+
+        Args:
+            service: the service's name; None for the client's own.
+
+        Raises:
+            ValueError: if the name is empty, `.` or `..`.
+            HTTPError: if the API refuses; `NotFoundError` for a service that it does not know.
+            TransportError: if there was no answer.
+            InvalidResponseError: if the answer is not what the API promises.
+
+        Example:
+            >>> [environment.name for environment in jamsocket.service_info().environments]
+            ['default']
+        """
+        return self._session.call(self._session.operations.service_info(service))
+
+    def delete_service(self, service: str) -> None:
+        """Deletes a service and its environments; this cannot be undone.
+
+        It is tried again only if it surely did not happen.
+
+        Args:
+            service: the service's name; the client's own is not assumed.
+
+        Raises:
+            ValueError: if the name is empty, `.` or `..`.
+            HTTPError: if the API refuses; `ConflictError` while backends of it run, `NotFoundError` if there is none.
+            TransportError: if there was no answer; the service may be gone if `request_sent` is True.
+            InvalidResponseError: if the answer is not what the API promises.
+
+        Example:
+            >>> jamsocket.delete_service("notes")
+        """
+        self._session.call(self._session.operations.delete_service(service))
+
+    def images(self, service: str | None = None) -> list[Image]:
+        """A service's newest images, at most 50, the newest first.
+
+        Args:
+            service: the service's name; None for the client's own.
+
+        Raises:
+            ValueError: if the name is empty, `.` or `..`.
+            HTTPError: if the API refuses; `NotFoundError` for a service that it does not know.
+            TransportError: if there was no answer.
+            InvalidResponseError: if the answer is not what the API promises.
+
+        Example:
+            >>> [image.tag for image in jamsocket.images()]
+            ['latest']
+        """
+        return self._session.call(self._session.operations.images(service))
+
+    def use_image(self, tag: str, *, service: str | None = None, environment: str | None = None) -> None:
+        """Chooses the image of an environment: backends that are spawned from now on run it.
+
+        Args:
+            tag: the image's tag or digest.
+            service: the service's name; None for the client's own.
+            environment: the environment's name; None for the client's own, or for the default one of another service.
+
+        Raises:
+            ValueError: if the tag or a name is empty, or a name is `.` or `..`.
+            HTTPError: if the API refuses; `NotFoundError` for a service, environment or image that it does not know.
+            TransportError: if there was no answer.
+            InvalidResponseError: if the answer is not what the API promises.
+
+        Example:
+            >>> jamsocket.use_image("latest")
+        """
+        self._session.call(self._session.operations.use_image(tag, service, environment))
+
+    def auth_info(self) -> AuthInfo:
+        """Whether the token is valid, and which accounts it may act for.
+
+        Raises:
+            HTTPError: if the API refuses; `AuthenticationError` for a token that is not valid.
+            TransportError: if there was no answer.
+            InvalidResponseError: if the answer is not what the API promises.
+
+        Example:
+            >>> jamsocket.auth_info().is_admin
+            False
+        """
+        return self._session.call(self._session.operations.auth_info())
+
     @property
     def api(self) -> AuthenticatedClient:
         """The client to pass to the functions of `jamsocket_api`, for the operations that have no method here.
@@ -460,6 +703,8 @@ class Jamsocket:
         """
         with self._lock:
             if self._api is None:
+                from .low_level import api_client  # httpx comes with it
+
                 self._api = api_client(self._session)
             return self._api
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import threading
 import time
@@ -29,4 +28,6 @@ class Clock:
 
     async def sleep(self, seconds: float) -> None:
         """Returns after this many seconds."""
+        import asyncio  # here, because the blocking client does without
+
         await asyncio.sleep(seconds)

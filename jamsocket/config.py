@@ -8,10 +8,10 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-import httpx
 from attrs import field, frozen
 
 from .errors import ConfigError
+from .http11 import Origin
 from .retry import check_seconds
 from .secret import Secret, conceal
 
@@ -45,7 +45,7 @@ class Config:
 
     @property
     def is_https(self) -> bool:
-        return self.api_url.startswith("https:")
+        return urlsplit(self.api_url).scheme == "https"
 
     @property
     def is_loopback(self) -> bool:
@@ -133,6 +133,11 @@ def from_arguments(
     return _credentials(given, _ARGUMENTS, allow_insecure_http, problems)
 
 
+def is_true(word: str) -> bool:
+    """Whether a variable's word means yes."""
+    return word.strip().lower() in _TRUE
+
+
 def read_variables(environ: Mapping[str, str]) -> dict[str, Any]:
     """The variables that matter, the token concealed; one that is empty is left out."""
     names = [f"JAMSOCKET_{name}" for name in _VARIABLE_NAMES]
@@ -149,7 +154,7 @@ def arguments_from(variables: Mapping[str, Any], *, allow_insecure_http: bool = 
     word = variables.get("JAMSOCKET_DEV", "").strip().lower()
     port = variables.get(_VARIABLES.port)
     problems: list[str] = []
-    if word in _TRUE:
+    if is_true(word):
         number = _read_port(port, _VARIABLES, problems)
         if problems:
             raise ConfigError(problems)
@@ -256,10 +261,15 @@ def _split(value: str) -> SplitResult | None:
     try:
         url = urlsplit(value)
         _ = url.port  # reading it is what checks it
-        host = httpx.URL(value).host  # httpx is stricter: what it refuses could never be sent
-        host.encode("idna")
-    except (ValueError, httpx.InvalidURL):
+    except ValueError:
         return None
+    if Origin.of(value) is None:
+        import httpx  # for names that are not plain; it is stricter, and what it refuses could never be sent
+
+        try:
+            httpx.URL(value).host.encode("idna")
+        except (ValueError, httpx.InvalidURL):
+            return None
     return url
 
 

@@ -25,7 +25,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
@@ -152,7 +151,9 @@ class ServerError(HTTPError):
 
 
 class TransportError(JamsocketError):
-    """There was no answer: refused, reset, no such host, TLS failure. The cause is the httpx error.
+    """There was no answer: refused, reset, no such host, TLS failure.
+
+    The cause is what the socket, the TLS layer or h11 raised; with an `http_client` or a proxy, the httpx error.
 
     Attributes:
         method, url: the request that got no answer.
@@ -257,6 +258,10 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
         return float(value)
+    if not value:
+        return None
+    from email.utils import parsedate_to_datetime  # here, because few answers have one, and it brings much along
+
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - now)
     except (ValueError, OverflowError):

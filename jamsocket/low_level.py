@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 from jamsocket_api import AuthenticatedClient
 
+from .async_session import AsyncSession
+from .async_transport import AsyncStreamConnection
 from .config import Config
 from .errors import HTTPError, InvalidResponseError, http_error
 from .messages import Answer, Request
-from .session import AsyncSession, Session
-from .transport import AsyncStreamConnection, StreamConnection
+from .session import Session
+from .transport import StreamConnection
 
 _OF_THE_CODED_BODY = {"content-encoding", "content-length", "transfer-encoding"}
 
@@ -35,7 +37,7 @@ class ApiTransport(httpx.BaseTransport):
         try:
             return _response(head, self._session, _Body(connection))
         except HTTPError:
-            connection.close()
+            connection.drop()
             raise
 
 
@@ -53,7 +55,7 @@ class AsyncApiTransport(httpx.AsyncBaseTransport):
         try:
             return _response(head, self._session, _AsyncBody(connection))
         except HTTPError:
-            await connection.aclose()
+            await connection.drop()
             raise
 
 
@@ -68,7 +70,7 @@ class _Body(httpx.SyncByteStream):
             yield chunk
 
     def close(self) -> None:
-        self._connection.close()
+        self._connection.drop()
 
 
 class _AsyncBody(httpx.AsyncByteStream):
@@ -82,7 +84,7 @@ class _AsyncBody(httpx.AsyncByteStream):
             yield chunk
 
     async def aclose(self) -> None:
-        await self._connection.aclose()
+        await self._connection.drop()
 
 
 def api_client(session: Session) -> AuthenticatedClient:

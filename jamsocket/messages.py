@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from attrs import field, frozen
+
+from ._version import __version__
+
+STANDARD_HEADERS: Mapping[str, str] = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "User-Agent": f"jamsocket-python/{__version__}",
+}
+"""What every request says of itself, unless it says something else."""
 
 
 @frozen
@@ -58,3 +68,12 @@ class Head:
     @property
     def is_event_stream(self) -> bool:
         return self.status == 200 and self.media_type == "text/event-stream"
+
+
+# What can be sent and is taken: visible ASCII with blanks only inside, and not so long that a server refuses it.
+_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?")
+
+
+def is_header_value(text: str) -> bool:
+    """Whether an event's id can be sent back; without it the server tells everything again, and repeats are dropped."""
+    return _HEADER_VALUE.fullmatch(text) is not None

@@ -6,22 +6,55 @@ The requests come from the generated client's builders and the results are its m
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 import attrs
-from jamsocket_api.api.backends import connect, connect_environment, get_status, stream_status, terminate
-from jamsocket_api.models import TerminateRequest
+from jamsocket_api.api.account import check_auth
+from jamsocket_api.api.backends import (
+    connect,
+    connect_environment,
+    get_backend,
+    get_status,
+    list_backends,
+    stream_logs,
+    stream_metrics,
+    stream_status,
+    terminate,
+)
+from jamsocket_api.api.services import (
+    create_service,
+    delete_service,
+    get_service,
+    list_images,
+    list_services,
+    use_image,
+    use_image_in_environment,
+)
+from jamsocket_api.models import (
+    AuthInfo,
+    BackendInfo,
+    CreateServiceRequest,
+    Image,
+    ImageList,
+    RunningBackend,
+    RunningBackendList,
+    ServiceInfo,
+    ServiceList,
+    TerminateRequest,
+    UseImageRequest,
+)
 
 from .clock import Clock
 from .config import Config
 from .errors import HTTPError, InvalidResponseError, http_error
-from .messages import Answer, Request
+from .messages import Answer, Request, is_header_value
 from .requests import ConnectResponse, connect_body, parse_connect_response, to_json
+from .results import Model, parse
 from .states import BackendState, parse_state
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Model)
 
 
 @attrs.frozen
@@ -58,16 +91,79 @@ class Operations:
         return Operation(self.request(arguments, idempotent=True), self._json(parse_state))
 
     def status_stream(self, backend_id: str, last_event_id: str) -> Request:
-        request = self.request(stream_status.request_kwargs(check_backend_id(backend_id)), idempotent=True)
-        headers = {**request.headers, "Accept": "text/event-stream", "Cache-Control": "no-store"}
-        if is_header_value(last_event_id):
-            headers["Last-Event-ID"] = last_event_id
-        return attrs.evolve(request, headers=headers)
+        return self._events(stream_status.request_kwargs(check_backend_id(backend_id)), last_event_id)
+
+    def log_stream(self, backend_id: str, last_event_id: str) -> Request:
+        return self._events(stream_logs.request_kwargs(check_backend_id(backend_id)), last_event_id)
+
+    def metrics_stream(self, backend_id: str, last_event_id: str) -> Request:
+        return self._events(stream_metrics.request_kwargs(check_backend_id(backend_id)), last_event_id)
 
     def terminate(self, backend_id: str, hard: bool) -> Operation[None]:
         body = TerminateRequest(hard=True) if hard else TerminateRequest()
         arguments = terminate.request_kwargs(check_backend_id(backend_id), body=body)
         return Operation(self.request(arguments, idempotent=True), self._parse_terminated)
+
+    def backends(self) -> Operation[list[RunningBackend]]:
+        arguments = list_backends.request_kwargs(self._config.account)
+        return self._get(arguments, lambda data: parse(RunningBackendList, data).running_backends)
+
+    def backend_info(self, backend_id: str) -> Operation[BackendInfo]:
+        return self._get(get_backend.request_kwargs(check_backend_id(backend_id)), _as(BackendInfo))
+
+    def services(self) -> Operation[list[str]]:
+        arguments = list_services.request_kwargs(self._config.account)
+        return self._get(arguments, lambda data: parse(ServiceList, data).services)
+
+    def service_info(self, service: str | None) -> Operation[ServiceInfo]:
+        return self._get(get_service.request_kwargs(self._config.account, self._service(service)), _as(ServiceInfo))
+
+    def images(self, service: str | None) -> Operation[list[Image]]:
+        arguments = list_images.request_kwargs(self._config.account, self._service(service))
+        return self._get(arguments, lambda data: parse(ImageList, data).images)
+
+    def auth_info(self) -> Operation[AuthInfo]:
+        return self._get(check_auth.request_kwargs(), _as(AuthInfo))
+
+    def create_service(self, name: str) -> Operation[None]:
+        body = CreateServiceRequest(name=check_name("name", name))
+        # Repeated after an answer that was lost, it would say that the name is taken: by whom, nobody could tell.
+        return self._do(create_service.request_kwargs(self._config.account, body=body), idempotent=False)
+
+    def delete_service(self, service: str) -> Operation[None]:
+        arguments = delete_service.request_kwargs(self._config.account, check_name("service", service))
+        # Repeated, it could delete another service: one that was created under the name in between.
+        return self._do(arguments, idempotent=False)
+
+    def use_image(self, tag: str, service: str | None, environment: str | None) -> Operation[None]:
+        config = self._config
+        body = UseImageRequest(image_tag=check_name("tag", tag, is_path=False))
+        if environment is None and service is None:
+            environment = config.environment
+        if environment is None:
+            arguments = use_image.request_kwargs(config.account, self._service(service), body=body)
+        else:
+            arguments = use_image_in_environment.request_kwargs(
+                config.account, self._service(service), check_name("environment", environment), body=body
+            )
+        # It says what shall be, not what shall change: twice is the same as once.
+        return self._do(arguments, idempotent=True)
+
+    def _service(self, name: str | None) -> str:
+        return self._config.service if name is None else check_name("service", name)
+
+    def _get(self, arguments: Mapping[str, Any], read: Callable[[object], T]) -> Operation[T]:
+        return Operation(self.request(arguments, idempotent=True), self._json(read))
+
+    def _do(self, arguments: Mapping[str, Any], *, idempotent: bool) -> Operation[None]:
+        return Operation(self.request(arguments, idempotent=idempotent), self._json(_expect_object))
+
+    def _events(self, arguments: Mapping[str, Any], last_event_id: str) -> Request:
+        request = self.request(arguments, idempotent=True)
+        headers = {**request.headers, "Accept": "text/event-stream", "Cache-Control": "no-store"}
+        if is_header_value(last_event_id):
+            headers["Last-Event-ID"] = last_event_id
+        return attrs.evolve(request, headers=headers)
 
     def request(self, arguments: Mapping[str, Any], *, idempotent: bool) -> Request:
         """The request that a generated builder describes."""
@@ -114,15 +210,6 @@ class Operations:
         return http_error(answer, now=self._clock.time_of_day(), secret=self._config.token)
 
 
-# What can be sent and is taken: visible ASCII with blanks only inside, and not so long that a server refuses it.
-_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?")
-
-
-def is_header_value(text: str) -> bool:
-    """Whether an event's id can be sent back; without it the server tells everything again, and repeats are dropped."""
-    return _HEADER_VALUE.fullmatch(text) is not None
-
-
 def check_backend_id(backend_id: object) -> str:
     """The id, if it can be part of a URL's path.
 
@@ -130,17 +217,26 @@ def check_backend_id(backend_id: object) -> str:
         TypeError: if it is not a string.
         ValueError: if it is empty, `.` or `..`, which would name another path.
     """
-    if not isinstance(backend_id, str):
-        raise TypeError(f"backend_id must be a string, not {type(backend_id).__name__}.")
-    if backend_id in {"", ".", ".."}:
-        raise ValueError(f"backend_id must be the id of a backend, not {backend_id!r}.")
-    if len(backend_id) > 512:
-        raise ValueError(f"backend_id has {len(backend_id)} characters; no id is that long.")
+    return check_name("backend_id", backend_id, "the id of a backend")
+
+
+def check_name(argument: str, value: object, what: str = "a name", *, is_path: bool = True) -> str:
+    """The value of an argument, if it can be a name, and part of a URL's path; raises as `check_backend_id` does."""
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be a string, not {type(value).__name__}.")
+    if not value or (is_path and value in {".", ".."}):
+        raise ValueError(f"{argument} must be {what}, not {value!r}.")
+    if len(value) > 512:
+        raise ValueError(f"{argument} has {len(value)} characters; none is that long.")
     try:
-        backend_id.encode()
+        value.encode()
     except UnicodeEncodeError:
-        raise ValueError("backend_id contains a lone surrogate, which is not text.") from None
-    return backend_id
+        raise ValueError(f"{argument} contains a lone surrogate, which is not text.") from None
+    return value
+
+
+def _as(cls: type[M]) -> Callable[[object], M]:
+    return lambda data: parse(cls, data)
 
 
 def _expect_object(data: object) -> None:

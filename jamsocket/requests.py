@@ -12,8 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict, cast
 
 import attrs
-from jamsocket_api import models
-from jamsocket_api.models import ConnectRequest, ExecutableConfig, ResourceLimits, SpawnConfig
+from jamsocket_api.models import (
+    AuthData,
+    ConnectRequest,
+    EnvironmentVariables,
+    ExecutableConfig,
+    ResourceLimits,
+    SpawnConfig,
+)
 from jamsocket_api.models import ConnectResponse as _ConnectResponse
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
@@ -124,11 +130,14 @@ def to_json(data: object) -> bytes:
 
 _MAX_DEPTH = 100
 
+# What the fields' types are called where they are declared: there, only type checkers import them.
+_NESTED = {cls.__name__: cls for cls in (AuthData, EnvironmentVariables, ExecutableConfig, ResourceLimits, SpawnConfig)}
+
 
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
     """The type of each field of a generated class; under "*" that of fields it does not name, if it allows any."""
-    resolved = typing.get_type_hints(cls, localns=vars(models))
+    resolved = typing.get_type_hints(cls, localns=_NESTED)
     hints = {field.name: resolved[field.name] for field in attrs.fields(cls) if field.init}
     if "additional_properties" in resolved:
         hints["*"] = typing.get_args(resolved["additional_properties"])[1]

@@ -15,12 +15,12 @@ sseclient-py parses the fields of each event. Alone it gets these wrong, so it i
 
 from __future__ import annotations
 
-import itertools
 import logging
 import re
+from collections import deque
 
 from attrs import frozen
-from sseclient import SSEClient
+from sseclient import Event, SSEClient
 
 logger = logging.getLogger("jamsocket")
 # The parser below logs here, because that is where its class lives: what a server sends is nobody's to log.
@@ -68,6 +68,7 @@ class EventDecoder:
         self._max_event_bytes = max_event_bytes
         self._start: bytes | None = b""  # of the stream, while it may still become a byte order mark
         self._ended_with_cr = False
+        self._fields: _Fields | None = None
         self._line = bytearray()  # the line that is not finished
         self._clear_event()
 
@@ -99,6 +100,7 @@ class EventDecoder:
             if event is not None:
                 events.append(event)
             begin = end + 1
+        self._fields = None  # most streams say nothing for a long time
         self._add(chunk[begin:])
         return events
 
@@ -157,11 +159,11 @@ class EventDecoder:
             return None
         # Without data nothing is dispatched, but the id counts; sseclient-py tells it only with some data.
         *earlier, last = bytes(data or b"data\n").splitlines()
+        if self._fields is None:
+            self._fields = _Fields()
         # Each `data` line in a block of its own, because of the square; the other fields go with the last.
-        blocks = itertools.chain(earlier, [b"\n".join(line for line in (event, id_, last) if line)])
-        parsed = _Parser(_utf_8(block) + b"\n\n" for block in blocks).events()
-        texts = [next(parsed).data for _ in earlier]
-        whole = next(parsed)
+        texts = [self._fields.of(line).data for line in earlier]
+        whole = self._fields.of(b"\n".join(line for line in (event, id_, last) if line))
         if whole.id is not None:
             self.last_event_id = whole.id
         if not data:
@@ -171,6 +173,19 @@ class EventDecoder:
 
 class _Parser(SSEClient):
     """sseclient-py, logging under our name instead of its own."""
+
+
+class _Fields:
+    """The fields of blocks. One parser for many of them: each new one looks up its logger, a third of its work."""
+
+    def __init__(self) -> None:
+        self._blocks: deque[bytes] = deque()
+        self._events = _Parser(iter(self._blocks.popleft, None)).events()
+
+    def of(self, block: bytes) -> Event:
+        """The event that a block with data is."""
+        self._blocks.append(_utf_8(block) + b"\n\n")
+        return next(self._events)
 
 
 def _utf_8(text: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The status stream, blocking: performs what `status_stream.follow` decides, and calls callbacks from a thread."""
+"""Event streams, blocking: perform what `event_stream.follow` decides; callbacks are called from a thread."""
 
 from __future__ import annotations
 
@@ -7,58 +7,55 @@ import logging
 import threading
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from .errors import JamsocketError, NotFoundError, TransportError
+from jamsocket_api.models import BackendMetrics
+
+from .clock import Clock
+from .errors import JamsocketError, NotFoundError, RequestTimeoutError, TransportError
+from .event_stream import Deliver, Drop, Open, Read, ReadAnswer, Step, Unwatch, Watch
+from .messages import Request
 from .operations import Operation
 from .retry import Sleep
 from .session import Session
 from .states import BackendState
-from .status_stream import Deliver, Drop, Open, Read, ReadAnswer, Step, Unwatch, Watch
+from .timer import Call, timer
 from .transport import StreamConnection
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 logger = logging.getLogger("jamsocket")
 
 
-class StatusStream:
-    """The statuses of one backend, as they happen: an iterator over states that is also a context manager.
-
-    Made by `Jamsocket.statuses`. It connects at the first `next`, delivers every state exactly once and in order,
-    reconnects by itself, and ends after `terminated`. One thread at a time may iterate; any may call `close`.
-
-    Example:
-        >>> with jamsocket.statuses(connection.backend_id) as states:
-        ...     for state in states:
-        ...         print(state.status)
-        scheduled
-        ...
-        terminated
-    """
+class EventStream(Generic[T]):
+    """What all streams have in common: an iterator that is also a context manager."""
 
     def __init__(self, backend_id: str, steps: Generator[Step, Any, None], session: Session) -> None:
         self._backend_id = backend_id
         self._steps = steps
         self._session = session
         self._connection: StreamConnection | None = None
+        self._guard: _StallGuard | None = None
+        self._request: Request | None = None
+        self._is_dropped = False
         self._in_use = threading.Lock()
         self._closed = threading.Event()
         self._failure: JamsocketError | None = None
-        self._watch: threading.Timer | None = None
+        self._watch: Call | None = None
         self._unfinished: Step | None = None
         self._on_settled: Callable[[JamsocketError | None], None] = _ignore
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> BackendState:
+    def __next__(self) -> T:
         with self._use():
-            state = self._advance()
+            item = self._advance()
             self._unfinished = None
-        if state is None:
+        if item is None:
             raise StopIteration
-        return state
+        return item
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +95,7 @@ class StatusStream:
         """Has this called, perhaps more than once and from any thread, when the stream is under way or has failed."""
         self._on_settled = callback
 
-    def call(self, operation: Operation[T]) -> T:
+    def call(self, operation: Operation[R]) -> R:
         """Carries a call through on the stream's own connection, so that whatever ends the stream ends it too."""
         with self._use():
             answer = self._session.attempt(
@@ -112,14 +109,14 @@ class StatusStream:
     def _use(self) -> Generator[None]:
         """One thread at a time; afterwards the connection is released if the stream is over."""
         if not self._in_use.acquire(blocking=False):
-            raise RuntimeError("Another thread is iterating this status stream; open one for each.")
+            raise RuntimeError("Another thread is iterating this stream; open one for each.")
         try:
             yield
         except BaseException as error:
             # What interrupts a step (Ctrl-C, say) costs the connection; a later `next` comes back on another.
             self._unwatch()
-            if self._connection is not None:
-                self._connection.drop()
+            self._drop()
+            self._is_dropped = True
             if isinstance(error, JamsocketError):
                 failure = self._take_failure()
                 self._closed.set()
@@ -137,7 +134,7 @@ class StatusStream:
         failure, self._failure = self._failure, None
         return failure
 
-    def _advance(self) -> BackendState | None:
+    def _advance(self) -> T | None:
         """Performs steps up to the next delivery; None if the stream is over."""
         result: Any = None
         while not self._closed.is_set():
@@ -153,7 +150,8 @@ class StatusStream:
                     self._closed.set()
                     raise
             if isinstance(step, Deliver):
-                return step.state
+                item: T = step.item
+                return item
             result = self._perform(step)
             self._unfinished = None
         return None
@@ -161,18 +159,17 @@ class StatusStream:
     def _perform(self, step: Step) -> Any:
         match step:
             case Open(last_event_id=last_event_id, patience=patience):
-                request = self._session.operations.status_stream(self._backend_id, last_event_id)
+                request = self._request = self._ask_for_events(last_event_id)
+                self._is_dropped = False
                 return _outcome(lambda: self._connected().open(request, patience))
-            case Read() if self._connection is not None:
-                return _outcome(self._connection.read)
+            case Read(patience=patience):
+                return self._read(patience)
             case ReadAnswer() if self._connection is not None:
                 return _outcome(self._connection.read_answer)
-            case Drop() if self._connection is not None:
-                self._connection.drop()
+            case Drop():
+                self._drop()
             case Watch(seconds=seconds):
-                self._watch = threading.Timer(seconds, self._ask)
-                self._watch.daemon = True
-                self._watch.start()
+                self._watch = timer.call_later(seconds, self._start_asking)
             case Unwatch():
                 self._unwatch()
                 self._on_settled(None)
@@ -182,6 +179,36 @@ class StatusStream:
                 raise AssertionError(f"{step} cannot be performed now")
         return None
 
+    def _ask_for_events(self, last_event_id: str) -> Request:
+        """The request for this kind of stream."""
+        raise NotImplementedError
+
+    def _read(self, patience: float | None) -> bytes | TransportError | None:
+        connection, request = self._connection, self._request
+        assert request is not None
+        if connection is None or self._is_dropped:
+            return TransportError.closed(request)  # not None: that would be the end of what the server had to say
+        if patience is None or connection.limits_reads:
+            return _outcome(lambda: connection.read(patience))
+        if self._guard is None:
+            self._guard = _StallGuard(connection, self._session.clock)
+        with self._guard.for_at_most(patience):
+            result = _outcome(connection.read)
+        if self._guard.is_stalled and not isinstance(result, bytes):
+            message = f"no answer within {patience:g} s"
+            return RequestTimeoutError(message, method=request.method, url=request.url)
+        return result
+
+    def _drop(self) -> None:
+        guard, self._guard = self._guard, None
+        connection = self._connection
+        if guard is not None:
+            guard.leave()
+        if connection is not None:
+            connection.drop()
+            if guard is not None and guard.is_stalled:  # what was interrupted opens nothing any more
+                self._connection = None
+
     def _connected(self) -> StreamConnection:
         connection = self._connection
         if connection is None:
@@ -190,9 +217,11 @@ class StatusStream:
                 connection.interrupt()  # `close` came too early to see it
         return connection
 
-    def _ask(self) -> None:
-        """On the watch's thread: does the server know this backend at all?"""
-        watch = threading.current_thread()
+    def _start_asking(self, watch: Call) -> None:
+        threading.Thread(target=self._ask, args=(watch,), name="jamsocket silence", daemon=True).start()
+
+    def _ask(self, watch: Call) -> None:
+        """On a thread of its own, as the reader waits: does the server know this backend at all?"""
         verdict: NotFoundError | None = None
         try:
             self._session.ask_status(self._backend_id)
@@ -215,10 +244,115 @@ class StatusStream:
         while self._closed.is_set() and self._connection is not None and self._in_use.acquire(blocking=False):
             try:
                 self._unwatch()
-                connection, self._connection = self._connection, None
-                connection.close()
+                self._drop()
+                self._connection = None
             finally:
                 self._in_use.release()
+
+
+class StatusStream(EventStream[BackendState]):
+    """The statuses of one backend, as they happen: an iterator over states that is also a context manager.
+
+    Made by `Jamsocket.statuses`. It connects at the first `next`, delivers every state exactly once and in order,
+    reconnects by itself, and ends after `terminated`. One thread at a time may iterate; any may call `close`.
+
+    Example:
+        >>> with jamsocket.statuses(connection.backend_id) as states:
+        ...     for state in states:
+        ...         print(state.status)
+        scheduled
+        ...
+        terminated
+    """
+
+    def _ask_for_events(self, last_event_id: str) -> Request:
+        return self._session.operations.status_stream(self._backend_id, last_event_id)
+
+
+class LogStream(EventStream[str]):
+    """What one backend writes, line by line: an iterator over strings that is also a context manager.
+
+    Made by `Jamsocket.logs`. It connects at the first `next` and ends with the backend. One thread at a time may
+    iterate; any may call `close`.
+
+    Example:
+        >>> with jamsocket.logs(connection.backend_id) as lines:
+        ...     for line in lines:
+        ...         print(line)
+        listening on port ...
+    """
+
+    def _ask_for_events(self, last_event_id: str) -> Request:
+        return self._session.operations.log_stream(self._backend_id, last_event_id)
+
+
+class MetricsStream(EventStream[BackendMetrics]):
+    """What one backend uses, as it is measured: an iterator over `BackendMetrics` that is also a context manager.
+
+    Made by `Jamsocket.metrics`. It connects at the first `next`, reconnects by itself, and ends with the backend. One
+    thread at a time may iterate; any may call `close`.
+
+    Example:
+        >>> with jamsocket.metrics(connection.backend_id) as measurements:
+        ...     for measured in measurements:
+        ...         print(measured.mem_used > 0)
+        True
+        ...
+    """
+
+    def _ask_for_events(self, last_event_id: str) -> Request:
+        return self._session.operations.metrics_stream(self._backend_id, last_event_id)
+
+
+class _StallGuard:
+    """Interrupts a connection when one of its reads takes too long. One timer serves many reads."""
+
+    def __init__(self, connection: StreamConnection, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._due: float | None = None
+        self.is_stalled = False
+
+    @contextlib.contextmanager
+    def for_at_most(self, seconds: float) -> Generator[None]:
+        """What is done in this block may take so long."""
+        with self._lock:
+            self._due = self._clock.monotonic() + seconds
+            if self._timer is None:
+                self._look_after(seconds)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._due = None
+
+    def leave(self) -> None:
+        """Guards nothing any more."""
+        with self._lock:
+            timer, self._timer, self._due = self._timer, None, None
+        if timer is not None:
+            timer.cancel()
+
+    def _look_after(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._look)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _look(self) -> None:
+        with self._lock:
+            if threading.current_thread() is not self._timer:
+                return
+            self._timer = None
+            if self._due is None:
+                return
+            left = self._due - self._clock.monotonic()
+            if left > 0:
+                self._look_after(left)
+                return
+            self.is_stalled = True
+        self._connection.interrupt()
 
 
 class Subscription:
@@ -289,7 +423,7 @@ class Subscription:
             logger.exception("The on_error callback raised")
 
 
-def _outcome(act: Callable[[], T]) -> T | TransportError:
+def _outcome(act: Callable[[], R]) -> R | TransportError:
     """What an act on a connection results in, for the state machine to judge."""
     try:
         return act()

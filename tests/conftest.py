@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.browser import browser, shared_browser
 from tests.support.clients import Maker
+
+__all__ = ["browser", "shared_browser"]
 
 # Whoever starts the tests in the background (nohup, or a shell's `&`) has these ignored, and programs that the tests
 # start would inherit that.

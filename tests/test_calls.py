@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+import h11
 import httpx
 import pytest
 import trustme
@@ -594,7 +595,7 @@ def test_no_answer(make: Maker, server: FaultServer, name: str) -> None:
     with pytest.raises(TransportError) as caught:
         make.to(server.url, max_retries=0).status("b1")
     error = caught.value
-    assert isinstance(error.__cause__, httpx.HTTPError)
+    assert isinstance(error.__cause__, OSError | h11.RemoteProtocolError | httpx.HTTPError)
     assert (error.method, error.url) == ("GET", server.url + STATUS)
     assert error.request_sent
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import typing
+from datetime import UTC, datetime
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -22,6 +23,7 @@ from jamsocket.config import from_arguments
 from jamsocket.messages import Answer
 from jamsocket.operations import Operations
 from jamsocket.requests import ConnectDict, ExecutableDict, ResourceLimitsDict, SpawnDict
+from jamsocket.results import parse
 from jamsocket.secret import Secret
 from jamsocket.states import parse_state
 
@@ -167,10 +169,29 @@ def test_every_request_of_the_facade_is_in_the_spec() -> None:
         OPERATIONS.status("b").request,
         OPERATIONS.status_stream("b", ""),
         OPERATIONS.terminate("b", True).request,
+        OPERATIONS.log_stream("b", ""),
+        OPERATIONS.metrics_stream("b", ""),
+        OPERATIONS.backends().request,
+        OPERATIONS.backend_info("b").request,
+        OPERATIONS.services().request,
+        OPERATIONS.create_service("s").request,
+        OPERATIONS.service_info(None).request,
+        OPERATIONS.delete_service("s").request,
+        OPERATIONS.images(None).request,
+        OPERATIONS.use_image("t", None, None).request,
+        OPERATIONS.use_image("t", "s", None).request,
+        OPERATIONS.auth_info().request,
     ]
-    for request, operation in zip(
-        requests, ("connect_environment", "get_status", "stream_status", "terminate"), strict=True
-    ):
+    operations = [
+        *("connect_environment", "get_status", "stream_status", "terminate", "stream_logs", "stream_metrics"),
+        *("list_backends", "get_backend", "list_services", "create_service", "get_service", "delete_service"),
+        *("list_images", "use_image_in_environment", "use_image", "check_auth"),
+    ]
+    described = {
+        item["operationId"] for path in SPEC["paths"].values() for item in path.values() if isinstance(item, dict)
+    }
+    assert described - set(operations) == {"connect"}, "the facade has every operation"
+    for request, operation in zip(requests, operations, strict=True):
         path, method = next(
             (path, method)
             for path, item in SPEC["paths"].items()
@@ -180,6 +201,89 @@ def test_every_request_of_the_facade_is_in_the_spec() -> None:
         filled = path.format(account="acme", service="s", environment="e", backend_id="b")
         assert (request.method.lower(), request.url) == (method, "https://api.jamsocket.com" + filled)
         assert request.needs_token == bool(SPEC["paths"][path][method]["security"])
+
+
+times = st.datetimes(min_value=datetime(1000, 1, 2), timezones=st.just(UTC)).map(
+    lambda time: time.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+)
+
+
+def of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """What a schema of an answer allows: with fields that nobody knows, with and without the optional ones."""
+    if "$ref" in schema:
+        return of(SPEC["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+    kinds = schema.get("type")
+    if isinstance(kinds, list):
+        return st.none() | of({**schema, "type": kinds[0]})
+    if "const" in schema:
+        return st.just(schema["const"])
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    if kinds == "object":
+        fields = {name: of(described) for name, described in schema["properties"].items()}
+        required = {name: fields.pop(name) for name in schema["required"]}
+        return st.fixed_dictionaries(required, optional={**fields, "something_new": json_values})
+    if kinds == "array":
+        return st.lists(of(schema["items"]), min_size=schema.get("minItems", 0), max_size=3)
+    if schema.get("format") == "date-time":
+        return times
+    return {"string": text, "integer": whole, "boolean": st.booleans()}[kinds]
+
+
+ANSWERS = ["RunningBackendList", "BackendInfo", "ServiceList", "ServiceInfo", "ImageList", "AuthInfo", "BackendMetrics"]
+
+
+def without_nulls(value: Any) -> Any:
+    """A copy without the nullable fields that are null; what nobody knows stays as it is."""
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    if isinstance(value, dict):
+        kept = {name: field for name, field in value.items() if field is not None or name == "something_new"}
+        return {name: field if name == "something_new" else without_nulls(field) for name, field in kept.items()}
+    return value
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_every_answer_of_the_spec_is_understood(name: str) -> None:
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
+    @given(of(SPEC["components"]["schemas"][name]))
+    def understood(data: Any) -> None:
+        assert valid(data, name), "the strategy keeps to the spec"
+        assert parse(getattr(models, name), data).to_dict() == without_nulls(data)
+
+    understood()
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_whatever_else_is_refused_by_name(name: str) -> None:
+    """Nothing but `ValueError`, and what comes through has the spec's required fields, of the spec's types."""
+
+    @settings(max_examples=100, suppress_health_check=list(HealthCheck), deadline=None)
+    @given(junk | st.tuples(of(SPEC["components"]["schemas"][name]), st.text(), junk).map(lambda t: spoilt(*t)))
+    def refused(data: Any) -> None:
+        try:
+            result = parse(getattr(models, name), data)
+        except ValueError:
+            return
+        problems = [
+            error
+            for error in Draft202012Validator(schema(name)).iter_errors(result.to_dict())
+            # Words and lengths are the server's: it may have more tomorrow.
+            if error.validator not in {"enum", "minItems", "maxItems", "minimum", "oneOf"}
+        ]
+        assert not problems
+
+    refused()
+
+
+def spoilt(data: Any, where: str, junk: Any) -> Any:
+    """The answer with something else in one place, which the text chooses."""
+    if not isinstance(data, dict | list) or not data or not where:
+        return junk
+    key = sorted(data)[ord(where[0]) % len(data)] if isinstance(data, dict) else ord(where[0]) % len(data)
+    copy = dict(data) if isinstance(data, dict) else list(data)
+    copy[key] = spoilt(data[key], where[1:], junk)  # type: ignore[index]
+    return copy
 
 
 PAIRS = [

@@ -23,14 +23,18 @@ import pytest
 import jamsocket
 from jamsocket import (
     AsyncJamsocket,
+    AsyncLogStream,
+    AsyncMetricsStream,
     AsyncSessionBackend,
     AsyncStatusStream,
     Backoff,
     Jamsocket,
+    LogStream,
+    MetricsStream,
     SessionBackend,
     StatusStream,
 )
-from jamsocket.hosting import DevServer
+from jamsocket.hosting import DevServer, Limits
 from jamsocket.sse import EventDecoder
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +43,7 @@ BACKEND = [sys.executable, str(ROOT / "examples" / "backend.py")]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[DevServer]:
-    with DevServer(BACKEND, port=0, proxy_port=0) as server:
+    with DevServer(BACKEND, port=0, proxy_port=0, limits=Limits(metrics_interval=0.1)) as server:
         yield server
 
 
@@ -112,8 +116,14 @@ def test_pages(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
         asyncio.run(names["main"]())
     elif page == "docs/low-level.md":
         assert asyncio.run(names["whose_token"]()) == ["-"]
-        with pytest.raises(jamsocket.NotFoundError):  # until the development server has logs
-            names["print_logs"](names["jamsocket"], "b1")
+        with Jamsocket.from_env() as client:
+            backend_id = client.connect().backend_id
+            client.wait_until_ready(backend_id)
+            client.terminate(backend_id, hard=True)
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                names["print_logs"](client, backend_id)
+            assert printed.getvalue().startswith("listening on port")
     for value in names.values():  # pages do not close every client that they show
         if isinstance(value, Jamsocket):
             value.close()
@@ -133,6 +143,17 @@ DOCUMENTED = [
             "status_stream",
             "wait_until_ready",
             "terminate",
+            "backends",
+            "backend_info",
+            "logs",
+            "metrics",
+            "services",
+            "create_service",
+            "service_info",
+            "delete_service",
+            "images",
+            "use_image",
+            "auth_info",
             "api",
         )
     ),
@@ -140,6 +161,10 @@ DOCUMENTED = [
     (AsyncSessionBackend, ""),
     (StatusStream, ""),
     (AsyncStatusStream, ""),
+    (LogStream, ""),
+    (AsyncLogStream, ""),
+    (MetricsStream, ""),
+    (AsyncMetricsStream, ""),
     (Backoff, ""),
     (EventDecoder, ""),
     (DevServer, ""),

@@ -39,10 +39,11 @@ from jamsocket import (
     TransportError,
 )
 from jamsocket.config import is_loopback
+from jamsocket.event_stream import Open, Read
 from jamsocket.messages import Head
 from jamsocket.sse import EventDecoder, ServerSentEvent
 from jamsocket.states import MalformedStateError, parse_state
-from jamsocket.status_stream import Open, Read, follow
+from jamsocket.status_stream import follow
 from tests.support.clients import FakeClock, Maker
 from tests.support.faults import (
     Action,
@@ -468,7 +469,7 @@ def test_a_bomb_on_a_stream_leaves_room_to_breathe() -> None:
             return []
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jamsocket.status_stream.EventDecoder", Counting)
+        patch.setattr("jamsocket.event_stream.EventDecoder", Counting)
         step = next(steps)
         while not isinstance(step, Read):
             step = steps.send(answer if isinstance(step, Open) else None)
@@ -485,12 +486,6 @@ DRIPS: dict[str, Script] = {
 }
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="httpx's timeout starts again with every byte, and what is no part of the body (head, 1xx, chunk extension, "
-    "trailers) never reaches AnswerReader, whose deadline is the only one: such a call never ends",
-)
 def test_no_drip_outlasts_the_timeout(make: Maker) -> None:
     """A `timeout` of 0.2 s, and each of these goes on for as long as the client listens."""
     with contextlib.ExitStack() as stack:
@@ -647,12 +642,6 @@ def test_a_connection_that_ends_just_as_it_is_used(
             assert len(server.requests) - before == (1 if is_spawn else 2)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="h11 keeps what came behind a response in its buffer, httpcore keeps the connection: the next request is "
-    "answered from there, before it is even read by the server",
-)
 def test_what_a_server_adds_to_an_answer_is_no_other_requests_answer(make: Maker, server: FaultServer) -> None:
     """A second response behind the first, in the same packet: it must not be taken for that of the next request."""
     body = json.dumps(state("ready")).encode()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import importlib
 import json
 import os
 import signal
@@ -11,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -314,24 +316,47 @@ def test_an_interrupted_stream_can_be_taken_up_again(server: FaultServer) -> Non
         signal.signal(signal.SIGALRM, before)
 
 
-def test_a_signal_handler_may_close_the_client(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    import jamsocket.transport as transport
-
-    make = transport.own_client
+def slow_down(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    module, _, name = target.rpartition(".")
+    real = getattr(importlib.import_module(module), name)
 
     def slowly(*args: Any, **kwargs: Any) -> Any:
         time.sleep(0.3)
-        return make(*args, **kwargs)
+        return real(*args, **kwargs)
 
-    monkeypatch.setattr(transport, "own_client", slowly)
-    client = Jamsocket(**CREDENTIALS, api_url=server.url)
-    before = signal.signal(signal.SIGALRM, lambda *_: client.close())
+    monkeypatch.setattr(target, slowly)
+
+
+@contextlib.contextmanager
+def soon_a_signal_calls(handler: Callable[[], object]) -> Iterator[None]:
+    before = signal.signal(signal.SIGALRM, lambda *_: handler())
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
-        with pytest.raises(RuntimeError, match="closed"):
-            client.status("b1")
+        yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def test_a_signal_handler_may_close_the_client_while_it_connects(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_down(monkeypatch, "jamsocket.wire.connect")
+    client = Jamsocket(**CREDENTIALS, api_url=server.url)
+    with soon_a_signal_calls(client.close):
+        assert client.status("b1").status == "starting"
+    assert ended(server), "the connection is not kept for a client that is closed"
+
+
+def test_a_signal_handler_may_close_the_client_while_it_makes_one_of_httpx(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    slow_down(monkeypatch, "jamsocket.httpx_wire.own_client")
+    client = Jamsocket(**CREDENTIALS, api_url="http://api.test", allow_insecure_http=True)
+    with soon_a_signal_calls(client.close), pytest.raises(RuntimeError, match="closed"):
+        client.status("b1")
+    assert server.requests == []
 
 
 def test_system_exit_in_a_callback_does_not_stop_the_stream(

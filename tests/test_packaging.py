@@ -46,6 +46,8 @@ def test_the_wheel_holds_both_packages_typed_and_nothing_else(built: Path) -> No
     assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {"jamsocket", "jamsocket_api"}
     for name in ("jamsocket/py.typed", "jamsocket_api/py.typed", "jamsocket/hosting/api.py"):
         assert name in names
+    pages = ROOT / "jamsocket" / "hosting" / "static"
+    assert {f"jamsocket/hosting/static/{file.name}" for file in pages.iterdir()} <= set(names)
     assert not [name for name in names if "__pycache__" in name or name.startswith(("generated", "tests"))]
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
@@ -58,10 +60,13 @@ def test_the_sdist_can_be_built_from(built: Path) -> None:
         assert f"{root}/{name}" in names
 
 
-def test_the_bare_sdk_has_three_dependencies() -> None:
+def test_the_bare_sdk_has_three_dependencies_and_what_they_bring() -> None:
     plain = [requirement for requirement in requires("jamsocket") or [] if "extra ==" not in requirement]
     needed = {re.split(r"[<>=!~; ]", requirement)[0] for requirement in plain}
-    assert needed == {"httpx", "attrs", "sseclient-py"}
+    brought = {"h11", "certifi"}
+    assert needed == {"httpx", "attrs", "sseclient-py"} | brought
+    below = {re.split(r"[<>=!~; ]", line)[0] for name in ("httpx", "httpcore") for line in requires(name) or []}
+    assert brought <= below, "they cost nothing more"
 
 
 CODE = """

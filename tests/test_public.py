@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +15,18 @@ import pytest
 import jamsocket
 from jamsocket import (
     AsyncJamsocket,
+    AsyncLogStream,
+    AsyncMetricsStream,
     AsyncSessionBackend,
     AsyncStatusStream,
     Jamsocket,
+    LogStream,
+    MetricsStream,
     SessionBackend,
     StatusStream,
 )
+from jamsocket.async_streams import AsyncEventStream
+from jamsocket.streams import EventStream
 
 # (blocking, asyncio): why they differ.
 DIFFERENCES = {
@@ -49,9 +57,9 @@ def members(cls: type) -> dict[str, Any]:
 
 
 def normalised(text: str | None) -> str:
-    text = re.sub("Async(Jamsocket|StatusStream|SessionBackend)", r"\1", text or "")
+    text = re.sub("Async(Jamsocket|StatusStream|LogStream|MetricsStream|SessionBackend)", r"\1", text or "")
     for asynchronous, blocking in (
-        (r"\(await (.*?)\)\.(status|service_name|termination_reason)", r"\1.\2"),
+        (r"\(await (.*?)\)\.(status|service_name|termination_reason|environments|is_admin)", r"\1.\2"),
         ("await ", ""),
         ("async ", ""),
         ("get_backend.asyncio", "get_backend.sync"),
@@ -62,7 +70,16 @@ def normalised(text: str | None) -> str:
     return " ".join(text.split())
 
 
-TWINS = [(Jamsocket, AsyncJamsocket), (StatusStream, AsyncStatusStream), (SessionBackend, AsyncSessionBackend)]
+TWINS = [
+    (Jamsocket, AsyncJamsocket),
+    (EventStream, AsyncEventStream),
+    (SessionBackend, AsyncSessionBackend),
+]
+STREAMS = [
+    (StatusStream, AsyncStatusStream),
+    (LogStream, AsyncLogStream),
+    (MetricsStream, AsyncMetricsStream),
+]
 
 
 @pytest.mark.parametrize(("blocking", "asynchronous"), TWINS)
@@ -84,11 +101,27 @@ def test_the_clients_are_twins(blocking: type, asynchronous: type) -> None:
                 name,
                 parameter,
             )
-            if parameter.name not in PARAMETERS and blocking is not StatusStream:
+            if parameter.name not in PARAMETERS and blocking is not EventStream:
                 assert parameter.annotation == twin_parameter.annotation, (name, parameter)
         assert normalised(str(one.return_annotation)) == normalised(str(other.return_annotation)), name
-        if blocking is not StatusStream:
+        if blocking is not EventStream:
             assert normalised(inspect.getdoc(member)) == normalised(inspect.getdoc(twin)), name
+
+
+@pytest.mark.parametrize(("blocking", "asynchronous"), STREAMS)
+def test_the_streams_are_twins(blocking: type, asynchronous: type) -> None:
+    """They add nothing to what `EventStream` has but their names and what is said of them."""
+    assert not members(blocking)
+    assert not members(asynchronous)
+    ours, theirs = normalised(inspect.getdoc(blocking)), normalised(inspect.getdoc(asynchronous))
+    for asyncs, plain in (
+        ("an iterator", "an iterator"),
+        ("anext", "next"),
+        ("One task", "One thread"),
+        ("aclose", "close"),
+    ):
+        theirs = theirs.replace(asyncs, plain)
+    assert theirs.replace("an async iterator", "an iterator") == ours
 
 
 @pytest.mark.parametrize("cls", [Jamsocket, AsyncJamsocket, SessionBackend, AsyncSessionBackend])
@@ -119,6 +152,38 @@ def test_all_that_is_exported_exists_and_is_sorted() -> None:
     assert public <= set(jamsocket.__all__)
 
 
+def test_each_name_is_loaded_from_where_type_checkers_find_it() -> None:
+    tree = ast.parse(Path(jamsocket.__file__).read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imported = {
+        alias.name: "." * node.level + (node.module or "")
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert imported == jamsocket._HOMES
+    assert {*imported, "__version__"} == set(jamsocket.__all__)
+    assert set(jamsocket.__all__) <= set(dir(jamsocket))
+    with pytest.raises(AttributeError, match="no attribute 'Jamsockt'"):
+        _ = jamsocket.Jamsockt  # type: ignore[attr-defined]
+
+
+LIGHT = """
+import sys
+import jamsocket
+loaded = [name for name in sys.modules if name.partition(".")[0] in ("httpx", "jamsocket_api", "attrs", "asyncio")]
+assert not loaded, loaded
+from jamsocket import *
+assert Jamsocket is jamsocket.Jamsocket and jamsocket.errors.HTTPError is HTTPError
+import pickle
+assert pickle.loads(pickle.dumps(Backoff)) is Backoff
+"""
+
+
+def test_importing_loads_nothing_until_it_is_used() -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", LIGHT], check=True)
+
+
 def test_the_error_tree_is_the_one_in_the_docstring() -> None:
     from jamsocket import errors
 
@@ -139,8 +204,10 @@ def test_pure_modules_do_no_io() -> None:
     code = (
         "import sys\n"
         "import jamsocket.states, jamsocket.sse, jamsocket.retry, jamsocket.requests, jamsocket.status_stream\n"
-        "import jamsocket.connection, jamsocket.ready_connection, jamsocket.timeline\n"
-        "names = ('status_stream', 'retry', 'connection', 'ready_connection', 'timeline')\n"
+        "import jamsocket.connection, jamsocket.ready_connection, jamsocket.timeline, jamsocket.results\n"
+        "import jamsocket.event_stream, jamsocket.log_stream\n"
+        "names = ('event_stream', 'status_stream', 'log_stream', 'results', 'retry', 'connection',\n"
+        "         'ready_connection', 'timeline')\n"
         "source = ''.join(open(getattr(jamsocket, name).__file__).read() for name in names)\n"
         "assert 'import time' not in source and 'import socket' not in source and 'import httpx' not in source\n"
     )

@@ -16,6 +16,7 @@ import json
 import logging
 import pickle
 import pprint
+import socket
 import threading
 import time
 import traceback
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import httpx
 import pytest
 
 from jamsocket import AsyncJamsocket, Jamsocket, JamsocketError
@@ -134,8 +136,12 @@ def free_of(secrets: tuple[str, ...], texts: Iterator[str] | list[str]) -> None:
 # ── What goes well ──
 
 
-def test_a_day_without_errors(make: Maker, server: FaultServer, everything_logged: pytest.LogCaptureFixture) -> None:
-    client = make.to(server.url)
+@pytest.mark.parametrize("over_httpx", [False, True])
+def test_a_day_without_errors(
+    make: Maker, server: FaultServer, everything_logged: pytest.LogCaptureFixture, over_httpx: bool
+) -> None:
+    http_client = make.http_client() if over_httpx else None
+    client = make.to(server.url, http_client=http_client)
     connection = client.connect(key="k", auth={"password": AUTH})
     client.status("b1")
     client.terminate("b1")
@@ -151,7 +157,10 @@ def test_a_day_without_errors(make: Maker, server: FaultServer, everything_logge
     operation = inner._session.operations.connect(None, {"auth": {"password": AUTH}})
     shown += [repr(operation), repr(operation.request)]
     free_of((*SECRETS, AUTH), [*shown, *logged(everything_logged)])
-    assert {record.name.partition(".")[0] for record in everything_logged.records} >= {"httpx", "httpcore"}
+    loggers = {"jamsocket"} | ({"httpx", "httpcore"} if over_httpx else set())
+    assert {record.name.partition(".")[0] for record in everything_logged.records} >= loggers
+    if http_client is not None:
+        make.close_http_client(http_client)
 
 
 def test_neither_clients_nor_secrets_are_pickled(make: Maker, server: FaultServer) -> None:
@@ -218,7 +227,12 @@ def test_no_failure_shows_a_secret(
     assert places(error, *SECRETS) == set()
 
 
-@pytest.mark.parametrize("call", ["status", "terminate", "statuses"])
+ITERATED = {"statuses", "logs", "metrics"}
+
+
+@pytest.mark.parametrize(
+    "call", ["status", "terminate", "statuses", "logs", "metrics", "backend_info", "delete_service"]
+)
 def test_no_failure_of_another_call_shows_the_token(
     make: Maker, server: FaultServer, call: str, everything_logged: pytest.LogCaptureFixture
 ) -> None:
@@ -231,10 +245,18 @@ def test_no_failure_of_another_call_shows_the_token(
     ]
     client = make.to(server.url, max_retries=0, timeout=0.5)
     for script in scripts:
-        for method, path in (("GET", STATUS), ("POST", TERMINATE), ("GET", STREAM)):
+        for method, path in (
+            ("GET", STATUS),
+            ("POST", TERMINATE),
+            ("GET", STREAM),
+            ("GET", "/v2/backend/b1/logs/stream"),
+            ("GET", "/v2/backend/b1/metrics/stream"),
+            ("GET", "/v2/backend/b1"),
+            ("POST", "/v2/service/acme/b1/delete"),
+        ):
             server.on(method, path, script)
         with pytest.raises(JamsocketError) as caught:
-            next(client.statuses("b1")) if call == "statuses" else getattr(client, call)("b1")
+            next(getattr(client, call)("b1")) if call in ITERATED else getattr(client, call)("b1")
         free_of(SECRETS, [*shown_by(caught.value), pickled(caught.value).decode("latin-1")])
         assert places(caught.value, *SECRETS) == set()
     free_of(SECRETS, logged(everything_logged))
@@ -313,27 +335,36 @@ async def cancelled_after(url: str, steps: int) -> BaseException:
     raise AssertionError("it should have been cancelled")
 
 
+@pytest.mark.parametrize("over_httpx", [False, True])
 @pytest.mark.parametrize("moment", ["write", "read"])
 def test_an_interrupt_does_not_show_the_token(
-    server: FaultServer, monkeypatch: pytest.MonkeyPatch, moment: str
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch, moment: str, over_httpx: bool
 ) -> None:
     """Ctrl-C while the blocking client writes the request, or reads the answer's second part."""
-    import httpcore._backends.sync as backend
-
-    real = getattr(backend.SyncStream, moment)
+    names = {"write": "send", "read": "recv"}
+    real = getattr(socket.socket, names[moment])
+    us = threading.current_thread()
     calls = 0
 
-    def interrupted(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def interrupted(self: Any, *args: Any) -> Any:
         nonlocal calls
-        calls += 1
-        if calls == (1 if moment == "write" else 2):
-            raise KeyboardInterrupt
-        return real(self, *args, **kwargs)
+        if threading.current_thread() is us:
+            calls += 1
+            if calls == (1 if moment == "write" else 2):
+                raise KeyboardInterrupt
+        return real(self, *args)
 
-    monkeypatch.setattr(backend.SyncStream, moment, interrupted)
+    monkeypatch.setattr(socket.socket, names[moment], interrupted)
     server.on("POST", CONNECT, [raw(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n" + LONG), hang])
     with (
-        Jamsocket(account="acme", token=API_TOKEN, service="whiteboard", api_url=server.url) as client,
+        httpx.Client() as http_client,
+        Jamsocket(
+            account="acme",
+            token=API_TOKEN,
+            service="whiteboard",
+            api_url=server.url,
+            http_client=http_client if over_httpx else None,
+        ) as client,
         pytest.raises(KeyboardInterrupt) as caught,
     ):
         client.connect(key="k")

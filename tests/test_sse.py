@@ -347,6 +347,7 @@ SKIPPED = "Skipped a server-sent event of more than 16 bytes"
         b"data:" + b"x" * 12 + b"\n\n",  # one line
         b"data:x\n" * 3 + b"\n",  # many lines
         b"id:2\ndata:x\ndata:yz\n\n",  # its id is skipped with it
+        b"id:2\ndata:a\ndata:\n\n",  # only with its line ends
         b"event:" + b"x" * 12 + b"\ndata:y\n\n",
         b"data:x\nunknown:" + b"x" * 12 + b"\n\n",
         b"data:" + b"x" * 1000 + b"\n:\n" + b"data:y\n" * 100 + b"id:3\n\n",

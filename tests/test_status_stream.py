@@ -22,9 +22,10 @@ from jamsocket import (
     TransportError,
 )
 from jamsocket.errors import http_error
+from jamsocket.event_stream import Deliver, Drop, Open, Read, ReadAnswer, Unwatch, Watch
 from jamsocket.messages import Answer, Head
 from jamsocket.retry import Sleep
-from jamsocket.status_stream import Deliver, Drop, Open, Read, ReadAnswer, Unwatch, Watch, follow
+from jamsocket.status_stream import follow
 from tests.support.clients import FakeClock
 
 URL = "http://api.test/v2/backend/b1/status/stream"
@@ -98,7 +99,7 @@ class Play:
                     assert isinstance(connection, tuple)
                     assert isinstance(connection[0], Head)
                     result = connection[0].answer(b"what is wrong")
-                case Deliver(state=state):
+                case Deliver(item=state):
                     self.delivered.append(getattr(state, "raw_status", state.status))
                 case Sleep(seconds=seconds):
                     self.waits.append(seconds)

@@ -671,7 +671,9 @@ def test_tcp_keep_alive_is_on(jamsocket: Any, server: FaultServer, make: Maker) 
     server.on("GET", STREAM, stream(event("ready"), hang))
     states = jamsocket.statuses("b1")
     assert next(states).status == "ready"
-    connection = (states if make.kind == "blocking" else states.stream)._connection
-    sock = connection._response.extensions["network_stream"].get_extra_info("socket")
+    if make.kind == "blocking":
+        sock = states._connection._wire._sock
+    else:
+        sock = states.stream._connection._wire._transport.get_extra_info("socket")
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0
     states.close()

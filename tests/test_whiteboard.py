@@ -21,28 +21,15 @@ from typing import Any
 import httpx
 import pytest
 import socketio
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from jamsocket import Jamsocket
+from tests.support.browser import PATIENCE, Window
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "whiteboard"
 IMAGE = ROOT / "docs" / "images" / "whiteboard.png"
 RENEW_IMAGE = bool(os.environ.get("WHITEBOARD_IMAGE"))
-
-# Nothing but the page that is tested: no sandbox (it needs a user that is not root), no calls home.
-BROWSER_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-# For whatever the browser waits for: in milliseconds.
-PATIENCE = 15_000
 
 Line = list[tuple[float, float]]
 
@@ -81,32 +68,13 @@ def whiteboard() -> Iterator[Whiteboard]:
     assert "Traceback" not in output
 
 
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    found = subprocess.run([ROOT / "scripts" / "browser"], capture_output=True, text=True, check=False)
-    if found.returncode != 0:
-        message = f"scripts/browser: {found.stderr.strip()}"
-        # Only who cannot install it may do without.
-        pytest.fail(message) if os.getuid() == 0 else pytest.skip(message)
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=found.stdout.strip(), args=BROWSER_ARGUMENTS) as browser,
-    ):
-        yield browser
-
-
 class Visitor:
     """One person with a browser of their own, in a room."""
 
     def __init__(self, browser: Browser, url: str, name: str, *, room: str = "garden") -> None:
         self.name = name
-        self.errors: list[str] = []
-        self.page: Page = browser.new_page(
-            viewport={"width": 1360, "height": 780}, device_scale_factor=2 if RENEW_IMAGE else 1
-        )
-        self.page.set_default_timeout(PATIENCE)
-        self.page.on("pageerror", self._page_error)
-        self.page.on("console", self._console)
+        window = Window(browser, viewport={"width": 1360, "height": 780}, device_scale_factor=2 if RENEW_IMAGE else 1)
+        self.page, self.errors = window.page, window.errors
         self.page.goto(f"{url}/?room={room}")
         self.page.get_by_label("Your name").fill(name)
         self.page.get_by_role("button", name="Join").click()
@@ -154,14 +122,6 @@ class Visitor:
             "paths => paths.map(path => [path.dataset.stroke, path.getAttribute('stroke'), path.getAttribute('d')])"
         )
         return {stroke: (color, course) for stroke, color, course in found}
-
-    def _page_error(self, error: Error) -> None:
-        self.errors.append(str(error))
-
-    def _console(self, message: ConsoleMessage) -> None:
-        # The browser itself notes each request that fails; some must, while a backend is gone.
-        if message.type in {"error", "warning"} and "Failed to load resource" not in message.text:
-            self.errors.append(message.text)
 
 
 def same_strokes(*visitors: Visitor, number: int) -> dict[str, tuple[str, str]]:

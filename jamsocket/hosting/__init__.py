@@ -3,14 +3,13 @@
 import os
 
 if os.name != "posix":
-    raise RuntimeError(
-        "jamsocket.hosting needs process groups and signals: Linux, macOS, or the Linux in Windows (WSL)"
-    )
+    raise ImportError("jamsocket.hosting needs process groups and signals: Linux, macOS, or the Linux in Windows (WSL)")
 
 try:
     from .backend import Backend
+    from .errors import CommandNotFoundError, DevServerError, PortInUseError
     from .local import Limits
-    from .server import CommandNotFoundError, DevServer, DevServerError, PortInUseError, Server
+    from .server import DevServer, Server
     from .services import Service
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("jamsocket"):

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
 import logging
 import re
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import TypeVar
+from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.typedefs import Handler
 
 from .engine import Engine, EngineError, Place
+from .events import send_events, to_json
 from .gate import Gate
+from .pages import Pages
 from .validation import connect_call, read_hard, read_image_tag, read_object, read_service_name, spawn_call
 
 logger = logging.getLogger("jamsocket.hosting")
-
-T = TypeVar("T")
 
 # A backend on its way out is still ready in the words of API v1.
 _V1_STATUS = {"scheduled": "Loading", "loading": "Loading", "starting": "Starting", "waiting": "Starting"}
@@ -45,11 +41,15 @@ class Api:
         base_url: where this API is reached, without a slash at the end.
         stream_keepalive: after how many seconds of silence a status stream sends a comment; None, the default, means
             never, because the JavaScript clients write a warning for each.
+        pages: what the server has for browsers.
     """
 
-    def __init__(self, engine: Engine, gate: Gate, base_url: str, stream_keepalive: float | None = None) -> None:
+    def __init__(
+        self, engine: Engine, gate: Gate, base_url: str, stream_keepalive: float | None = None, *, pages: Pages
+    ) -> None:
         self._engine = engine
         self._gate = gate
+        self._pages = pages
         self._base_url = base_url
         self._stream_keepalive = stream_keepalive
 
@@ -77,6 +77,7 @@ class Api:
             # Of API v1, what the official command line client still calls.
             ("POST", "/v1/user/{account}/service/{service}/spawn", self._spawn),
             ("POST", "/user-session/{session}/delete", self._end_session),
+            *self._pages.routes(),
         ):
             app.router.add_route(method, path, handler, expect_handler=expect)
         return app
@@ -94,7 +95,7 @@ class Api:
                 "url": connected.url,
                 "secret_token": connected.secret_token,
                 "status_url": f"{backend_url}/status",
-                "ready_url": "",
+                "ready_url": f"{self._base_url}/ready/{connected.token}",
             }
         )
 
@@ -135,21 +136,7 @@ class Api:
     async def _stream(
         self, request: web.Request, events: AsyncIterator[bytes], headers: Mapping[str, str] | None = None
     ) -> web.StreamResponse:
-        """Sends server-sent events, up to their end."""
-        response = web.StreamResponse(
-            headers={
-                "Content-Type": "text/event-stream",
-                "Cache-Control": "no-cache",
-                "X-Accel-Buffering": "no",
-                **(headers or {}),
-            }
-        )
-        await response.prepare(request)
-        async with contextlib.aclosing(or_silence(events, self._stream_keepalive)) as steps:
-            async for event in steps:
-                # One write for an event, LF only, one data line: there are clients that rely on each of these.
-                await response.write((b":" if event is None else event) + b"\n\n")
-        return response
+        return await send_events(request, events, keepalive=self._stream_keepalive, headers=headers)
 
     async def _terminate(self, request: web.Request) -> web.StreamResponse:
         hard = read_hard(read_object(await request.read()))
@@ -197,12 +184,16 @@ class Api:
     @web.middleware
     async def _check_caller(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self._gate.check_host(request.headers.get("Host"))
+        path = request.path
         if request.method == "OPTIONS":
             # That is no permission: a page that wants to send JSON needs a list of methods and headers as well.
-            return web.Response(status=204, headers={} if _PRIVATE.fullmatch(request.path) else _ANY_ORIGIN)
-        if request.method != "GET" or not _PUBLIC.fullmatch(request.path):
+            is_private = _PRIVATE.fullmatch(path) or self._pages.is_ours(path)
+            return web.Response(status=204, headers={} if is_private else _ANY_ORIGIN)
+        is_get = request.method == "GET"
+        if not (is_get and (_PUBLIC.fullmatch(path) or self._pages.comes_from_anywhere(path))):
             self._gate.check_origin(request.headers.get("Origin"))
-            self._gate.check_token(request.headers.get("Authorization"))
+            if not (is_get and self._pages.needs_no_token(path)):
+                self._gate.check_token(request.headers.get("Authorization"))
         return await handler(request)
 
 
@@ -211,24 +202,6 @@ def place_of(request: web.Request) -> Place:
     names = request.match_info
     environment = names.get("environment")
     return Place(names["account"], names["service"], None if environment == "default" else environment)
-
-
-async def or_silence(items: AsyncIterator[T], patience: float | None) -> AsyncGenerator[T | None, None]:
-    """The items as they come, and None whenever none came for so many seconds."""
-    while True:
-        step = asyncio.ensure_future(anext(items, None))
-        try:
-            while not (await asyncio.wait({step}, timeout=patience))[0]:
-                yield None
-        finally:
-            if not step.done():
-                step.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await step
-        item = step.result()
-        if item is None:
-            return
-        yield item
 
 
 @web.middleware
@@ -274,11 +247,6 @@ async def expect(request: web.Request) -> None:
         raise web.HTTPExpectationFailed
     if request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
-def to_json(data: object) -> bytes:
-    """Compact JSON. A lone surrogate, which an error message may quote, has no UTF-8: it becomes a question mark."""
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def reply(data: object) -> web.Response:

@@ -49,7 +49,7 @@ class Limits:
         sweep_interval: how often idle and old backends are looked for, in seconds.
         metrics_interval: how often it is measured what backends use, in seconds.
         token_lifetime: for how many seconds a connection URL stays good that nobody uses.
-        remembered: how many ended backends, and how many services, are remembered.
+        remembered: how many ended backends, tokens of such, and services are remembered.
         log_bytes: how much memory the last lines of a running backend may take, in bytes.
         ended_log_bytes: how much memory the last lines of an ended backend may take, in bytes.
     """
@@ -93,7 +93,7 @@ class LocalEngine:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.changes = Changes()
-        """Announces every change of a backend."""
+        """Announces every change of a backend or a service, and every measurement."""
         self._host = host
         self._public_url = public_url
         self._limits = limits or Limits()
@@ -105,6 +105,7 @@ class LocalEngine:
         self._ended: deque[str] = deque()
         self._keys: dict[tuple[Place, str], Backend] = {}
         self._tokens: dict[str, Token] = {}
+        self._ended_tokens: dict[str, str] = {}
         self._services = Services(services, self._now_ms(), self._limits.remembered)
         self._lives: set[asyncio.Task[None]] = set()
         self._ports = Ports()
@@ -138,16 +139,7 @@ class LocalEngine:
             task.cancel()
         if self._upkeep:
             await asyncio.wait(self._upkeep)
-        for backend in list(self._running()):
-            self._end(backend, "external", "soft")
-        await self._wait_for_lives(grace)
-        for backend in list(self._running()):
-            self._kill(backend)
-        # There is nothing more to hurry: this one is bounded.
-        if self._lives:
-            await asyncio.wait(self._lives, timeout=_LAST_PATIENCE)
-        for backend in self._running():
-            logger.error("Backend %s does not end, not even by SIGKILL", backend.id)
+        await self.terminate_all(grace)
         if self._guardian is not None:
             # It takes the temporary directory with it.
             await asyncio.to_thread(self._guardian.close)
@@ -230,6 +222,7 @@ class LocalEngine:
 
     async def create_service(self, account: str, name: str) -> None:
         self._services.create(account, name, self._now_ms())
+        self.changes.announce()
 
     async def service(self, account: str, name: str) -> JSONObject:
         return self._services.info(account, name)
@@ -245,21 +238,35 @@ class LocalEngine:
         if running:
             raise EngineError(409, "ServiceInUse", f"{len(running)} of its backends run; terminate them first.")
         self._services.delete(place.account, place.service, self._now_ms())
+        self.changes.announce()
 
     async def images(self, account: str, name: str) -> Sequence[JSONObject]:
         return self._services.images(account, name)
 
     async def use_image(self, place: Place, tag: str) -> None:
         self._services.use_image(place, tag, self._now_ms())
+        self.changes.announce()
 
     # ── For the server ──
 
-    def terminate_all(self) -> int:
-        """Begins the end of all backends; how many there were."""
+    def begin_to_terminate_all(self) -> int:
+        """Begins the end of all backends, softly; how many there were."""
         backends = [backend for backend in self._running() if not backend.life.is_leaving]
         for backend in backends:
             self._end(backend, "external", "soft")
         return len(backends)
+
+    async def terminate_all(self, grace: float) -> None:
+        """Ends all backends, softly for `grace` seconds and then hard, and waits until none is left."""
+        self.begin_to_terminate_all()
+        await self._wait_for_lives(grace)
+        for backend in list(self._running()):
+            self._kill(backend)
+        # There is nothing more to hurry: this one is bounded.
+        if self._lives:
+            await asyncio.wait(self._lives, timeout=_LAST_PATIENCE)
+        for backend in self._running():
+            logger.error("Backend %s does not end, not even by SIGKILL", backend.id)
 
     def new_code(self, service: str | None, code: str, grace: float) -> int:
         """The watched files of a configured service are now in this state; ends what runs older ones.
@@ -273,6 +280,7 @@ class LocalEngine:
             How many backends are ended.
         """
         self._services.new_code(service, code, self._now_ms())
+        self.changes.announce()
         outdated = [
             backend
             for backend in self._running()
@@ -288,6 +296,25 @@ class LocalEngine:
     def backends(self) -> Sequence[Backend]:
         """All backends that are remembered, the oldest first."""
         return list(self._backends.values())
+
+    # ── For the pages ──
+
+    def all_services(self) -> list[JSONObject]:
+        """All that is known of every account's services."""
+        return self._services.overview()
+
+    def backend(self, backend_id: str) -> Backend:
+        """The backend with this id; raises `EngineError` if there is none."""
+        return self._find(backend_id)
+
+    def backend_of(self, token: str) -> Backend | None:
+        """Where a connection's token leads, or led before its backend ended; the token does not count as used."""
+        found = self._tokens.get(token)
+        return found.backend if found is not None else self._backends.get(self._ended_tokens.get(token, ""))
+
+    def url(self, token: str) -> str:
+        """The connection URL of a token."""
+        return f"{self._public_url}/{token}/"
 
     # ── For the proxy ──
 
@@ -368,7 +395,7 @@ class LocalEngine:
             status=backend.status.word,
             token=token,
             secret_token=secret,
-            url=f"{self._public_url}/{token}/",
+            url=self.url(token),
         )
 
     async def _live(self, backend: Backend) -> None:
@@ -390,9 +417,13 @@ class LocalEngine:
 
     async def _run(self, backend: Backend) -> int:
         assert self._guardian is not None
-        environment = self._environment(backend) | self._guardian.variables
         process = backend.process = BackendProcess(
-            backend.image.command, environment, self._guardian, lambda line: self._line(backend, line)
+            # Many programs want the port as an argument.
+            [word.replace("$PORT", str(backend.port)) for word in backend.image.command],
+            self._environment(backend) | self._guardian.variables,
+            self._guardian,
+            lambda line: self._line(backend, line),
+            self._services.service(backend.place).directory,
         )
         limit_resources(process.pid, backend.settings.resource_limits)
         self._advance(backend, Status.WAITING)
@@ -491,7 +522,10 @@ class LocalEngine:
             self._keys.pop((backend.place, backend.key), None)
         for token in backend.tokens:
             self._tokens.pop(token, None)
+            self._ended_tokens[token] = backend.id
         backend.tokens.clear()
+        while len(self._ended_tokens) > self._limits.remembered:
+            del self._ended_tokens[next(iter(self._ended_tokens))]
         for timer in backend.timers:
             timer.cancel()
         backend.timers.clear()
@@ -540,6 +574,7 @@ class LocalEngine:
                 continue
             for pid, usage in usages.items():
                 running[pid].metrics.add(usage, memory, self._monotonic(), self._now_ms())
+            self.changes.announce()
 
     def sweep(self) -> None:
         """Ends the backends that were idle, or have lived, for too long; drops tokens that nobody used in time."""

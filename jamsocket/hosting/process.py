@@ -119,13 +119,19 @@ class BackendProcess:
         env: its whole environment.
         guardian: is told of the group.
         on_line: called with each line that the process writes, without its line end.
+        directory: where it runs; None for this process's own working directory.
 
     Raises:
         OSError: if the command cannot be started.
     """
 
     def __init__(
-        self, command: Sequence[str], env: Mapping[str, str], guardian: Guardian, on_line: Callable[[str], None]
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        guardian: Guardian,
+        on_line: Callable[[str], None],
+        directory: Path | None = None,
     ) -> None:
         self._guardian = guardian
         self._loop = asyncio.get_running_loop()
@@ -134,6 +140,7 @@ class BackendProcess:
             self._popen = subprocess.Popen(
                 command,
                 env=dict(env),
+                cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=write_end,
                 stderr=write_end,

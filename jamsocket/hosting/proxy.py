@@ -85,22 +85,22 @@ class Proxy:
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
         if path == "/ready":
-            return web.Response()
+            return Answer()
         # Pages of any origin may use a connection URL: its token is what lets them in.
         try:
             self._gate.check_host(request.headers.get(hdrs.HOST))
         except EngineError as error:
-            return web.Response(status=error.status)
+            return Answer(status=error.status)
         match = re.fullmatch(r"/([^/]+)(/.*)?", path)
         if match is None:
-            return web.Response(status=400)
+            return Answer(status=400)
         token = self._engine.admit(match[1])
         if token is None:
-            return web.Response(status=410)
+            return Answer(status=410)
         backend = token.backend
         with self._engine.activity(backend):
             if not await backend.wait_until_open():
-                return web.Response(status=410)
+                return Answer(status=410)
             inner = path if token.is_static else match[2] or "/"
             target = f"http://{self._host}:{backend.port}{inner}{'?' + query if query else ''}"
             headers = self._request_headers(request, token, path)
@@ -108,7 +108,7 @@ class Proxy:
                 return await self._pass(request, URL(target, encoded=True), headers, backend)
             except (aiohttp.ClientError, OSError) as error:
                 logger.debug("Backend %s gave no answer: %r", backend.id, error)
-                return web.Response(status=502, headers={"x-plane-backend-id": backend.id})
+                return Answer(status=502, headers={"x-plane-backend-id": backend.id})
 
     def _request_headers(self, request: web.BaseRequest, token: Token, path: str) -> CIMultiDict[str]:
         headers = end_to_end(request.headers, keep_upgrade=wants_upgrade(request))
@@ -151,6 +151,24 @@ class Proxy:
             return await _copy(request, upstream, backend)
 
 
+class _NoTypeOfItsOwn(web.StreamResponse):
+    """aiohttp names a content type where there is none; a browser then takes an empty answer for a broken file."""
+
+    async def _prepare_headers(self) -> None:
+        has_type = hdrs.CONTENT_TYPE in self.headers
+        await super()._prepare_headers()
+        if not has_type:
+            self.headers.popall(hdrs.CONTENT_TYPE, None)
+
+
+class Passed(_NoTypeOfItsOwn):
+    """A backend's response."""
+
+
+class Answer(_NoTypeOfItsOwn, web.Response):
+    """A response of the proxy's own."""
+
+
 class ProxyRequestHandler(web.RequestHandler):
     """aiohttp's protocol, but what is not HTTP gets the proxy's kind of error: a status and nothing else."""
 
@@ -164,7 +182,7 @@ class ProxyRequestHandler(web.RequestHandler):
         """What the parser refuses, and what nobody caught."""
         if status != 400:
             super().handle_error(request, status, exc, message)  # logs it; no response if one was begun
-        response = web.Response(status=status)
+        response = Answer(status=status)
         add_defaults(response.headers)
         response.force_close()
         return response
@@ -182,7 +200,7 @@ async def _switch(request: web.BaseRequest, upstream: aiohttp.ClientResponse, ba
 
 
 async def _copy(request: web.BaseRequest, upstream: aiohttp.ClientResponse, backend: Backend) -> web.StreamResponse:
-    response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
+    response = Passed(status=upstream.status, reason=upstream.reason)
     fill(response.headers, upstream.headers, backend)
     has_body = request.method != hdrs.METH_HEAD and upstream.status not in {204, 304}
     if has_body and hdrs.CONTENT_LENGTH not in upstream.headers and request.version >= (1, 1):

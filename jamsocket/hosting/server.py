@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
+import logging
 import os
 import shutil
 import socket
@@ -13,32 +15,28 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from attrs import evolve
 
 from ..config import is_loopback
-from ..errors import JamsocketError
+from . import watching
 from .api import Api, EnvelopeRequestHandler
+from .backend import Backend
+from .errors import CommandNotFoundError, DevServerError, PortInUseError
 from .gate import Gate
 from .local import Limits, LocalEngine, OnLine, OnStatus
+from .pages import Pages
 from .proxy import MAX_LINE, Proxy, ProxyRequestHandler
 from .services import ANY, Service
 from .validation import RESERVED
 
+logger = logging.getLogger("jamsocket.hosting")
+
 _SHUTDOWN_TIMEOUT = 1.0
 
-
-class DevServerError(JamsocketError):
-    """The development server cannot start, or not with these arguments; the message says what to do."""
-
-
-class PortInUseError(DevServerError):
-    """Something else listens on the port."""
-
-
-class CommandNotFoundError(DevServerError):
-    """There is no such command, or it is not executable."""
+OnReload = Callable[[str | None, int], None]
 
 
 class Server:
@@ -54,10 +52,14 @@ class Server:
         startup_timeout: how long a backend may take to answer HTTP, in seconds.
         data_dir: where mounted directories are kept; None for a temporary one that goes with the server.
         allowed_hosts: further names by which the server may be called: `name` for any port, `name:port` for one.
+        public_url: what connection URLs begin with, if browsers come by another address than
+            `http://localhost:{proxy_port}`.
+        public_api_url: what status and ready URLs begin with, if the API is reached by another address than `url`.
         token: the bearer token that callers must have; None takes any and none. A server that other machines can reach
             must have one, JAMSOCKET_TOKEN if it is not given: whoever may connect decides what runs on this machine.
         stream_keepalive: after how many seconds of silence a status stream sends a comment; None for never.
         on_status, on_line: called on the event loop with every change of a backend, and every line one writes.
+        on_reload: called on the event loop when watched files have changed, with how many backends end because of it.
         limits: everything else that is bounded.
 
     Raises:
@@ -80,10 +82,13 @@ class Server:
         startup_timeout: float | None = None,
         data_dir: str | Path | None = None,
         allowed_hosts: Sequence[str] = (),
+        public_url: str | None = None,
+        public_api_url: str | None = None,
         token: str | None = None,
         stream_keepalive: float | None = None,
         on_status: OnStatus | None = None,
         on_line: OnLine | None = None,
+        on_reload: OnReload | None = None,
         limits: Limits | None = None,
     ) -> None:
         self._services = checked_services(services)
@@ -97,7 +102,10 @@ class Server:
         if startup_timeout is not None:
             self._limits = evolve(self._limits, startup=startup_timeout)
         self._data_dir = None if data_dir is None else Path(data_dir)
-        self._allowed_hosts = tuple(allowed_hosts)
+        self._public_url = checked_url(public_url, "public_url")
+        self._public_api_url = checked_url(public_api_url, "public_api_url")
+        public = (urlsplit(url).netloc for url in (self._public_url, self._public_api_url) if url)
+        self._allowed_hosts = (*allowed_hosts, *public)
         self._token = token if is_loopback(host) else token or os.environ.get("JAMSOCKET_TOKEN")
         if not self._token and not is_loopback(host):
             raise DevServerError(
@@ -107,6 +115,7 @@ class Server:
         self._stream_keepalive = stream_keepalive
         self._on_status = on_status
         self._on_line = on_line
+        self._on_reload = on_reload
         self._engine: LocalEngine | None = None
         self._undo = contextlib.AsyncExitStack()
 
@@ -114,6 +123,11 @@ class Server:
     def url(self) -> str:
         """Where the API is reached."""
         return f"http://localhost:{self.port}"
+
+    @property
+    def connection_url(self) -> str:
+        """What connection URLs begin with."""
+        return self._public_url or f"http://localhost:{self.proxy_port}"
 
     async def start(self) -> None:
         """Starts listening.
@@ -131,7 +145,7 @@ class Server:
             engine = LocalEngine(
                 self._services,
                 host="127.0.0.1",
-                public_url=f"http://localhost:{proxy_port}",
+                public_url=self._public_url or f"http://localhost:{proxy_port}",
                 data_dir=self._data_dir,
                 limits=self._limits,
                 on_status=self._on_status,
@@ -145,13 +159,49 @@ class Server:
             undo.push_async_callback(proxy.stop)
             await serve_proxy(proxy, proxy_socket, undo)
             gate = Gate(port, bound=self._host, allowed=self._allowed_hosts, token=self._token)
-            api = Api(engine, gate, f"http://localhost:{port}", self._stream_keepalive)
+            base_url = self._public_api_url or f"http://localhost:{port}"
+            api = Api(engine, gate, base_url, self._stream_keepalive, pages=Pages(engine))
             await serve_api(api, api_socket, undo)
+            await self._watch(engine, undo)
             # Last in, first out: the backends end while the API still tells of it.
             undo.push_async_callback(engine.stop, self._stop_grace)
             self.port, self.proxy_port = port, proxy_port
             self._engine = engine
             self._undo = undo.pop_all()
+
+    async def _watch(self, engine: LocalEngine, undo: contextlib.AsyncExitStack) -> None:
+        """Watches the services' files; backends that run old code are ended."""
+        services = self._services.items() if isinstance(self._services, dict) else [(None, self._services)]
+        for name, service in services:
+            if not service.watch:
+                continue
+            state = await asyncio.to_thread(watching.fingerprint, service.watch)
+            engine.new_code(name, state, self._stop_grace)
+            on_change = functools.partial(self._reload, engine, name)
+            task = asyncio.create_task(watching.watch(service.watch, state, on_change), name=f"watch of {name}")
+            undo.push_async_callback(cancel, task)
+
+    def _reload(self, engine: LocalEngine, service: str | None, state: str) -> None:
+        ended = engine.new_code(service, state, self._stop_grace)
+        if self._on_reload is not None:
+            try:
+                self._on_reload(service, ended)
+            except Exception:
+                logger.exception("on_reload failed")
+
+    def begin_to_terminate_all(self) -> int:
+        """Asks all backends to end; how many there were. To be called on the event loop."""
+        return 0 if self._engine is None else self._engine.begin_to_terminate_all()
+
+    async def terminate_all(self) -> None:
+        """Ends all backends, as `stop` does, and waits until none is left; the server goes on."""
+        if self._engine is not None:
+            await self._engine.terminate_all(self._stop_grace)
+
+    @property
+    def backends(self) -> Sequence[Backend]:
+        """All backends that are remembered, the oldest first. To be looked at on the event loop."""
+        return [] if self._engine is None else self._engine.backends
 
     async def stop(self) -> None:
         """Ends all backends and stops listening; further calls do nothing."""
@@ -190,10 +240,14 @@ class DevServer:
         startup_timeout: how long a backend may take to answer HTTP, in seconds; 300 if it is not given.
         data_dir: where mounted directories are kept; None for a temporary one that goes with the server.
         allowed_hosts: further names by which the server may be called: `name` for any port, `name:port` for one.
+        public_url: what connection URLs begin with, if browsers come by another address than
+            `http://localhost:{proxy_port}`.
+        public_api_url: what status and ready URLs begin with, if the API is reached by another address than `url`.
         token: the bearer token that callers must have; None takes any and none. A server that other machines can reach
             must have one, JAMSOCKET_TOKEN if it is not given: whoever may connect decides what runs on this machine.
         stream_keepalive: after how many seconds of silence a status stream sends a comment; None for never.
         on_status, on_line: called in the server's thread with every change of a backend, and every line one writes.
+        on_reload: called there when watched files have changed, with how many backends end because of it.
         limits: everything else that is bounded.
 
     Raises:
@@ -217,10 +271,13 @@ class DevServer:
         startup_timeout: float | None = None,
         data_dir: str | Path | None = None,
         allowed_hosts: Sequence[str] = (),
+        public_url: str | None = None,
+        public_api_url: str | None = None,
         token: str | None = None,
         stream_keepalive: float | None = None,
         on_status: OnStatus | None = None,
         on_line: OnLine | None = None,
+        on_reload: OnReload | None = None,
         limits: Limits | None = None,
     ) -> None:
         def make() -> Server:
@@ -233,10 +290,13 @@ class DevServer:
                 startup_timeout=startup_timeout,
                 data_dir=data_dir,
                 allowed_hosts=allowed_hosts,
+                public_url=public_url,
+                public_api_url=public_api_url,
                 token=token,
                 stream_keepalive=stream_keepalive,
                 on_status=on_status,
                 on_line=on_line,
+                on_reload=on_reload,
                 limits=limits,
             )
 
@@ -288,6 +348,17 @@ class DevServer:
             self._server = self._loop = self._thread = None
             if server is not None and loop is not None and thread is not None:
                 self._stop(server, loop, thread)
+
+    def terminate_all(self) -> None:
+        """Ends all backends, as `stop` does, and waits until none is left; the server goes on.
+
+        Raises:
+            DevServerError: if the server does not run.
+        """
+        with self._lock:
+            server, loop = self._running(), self._loop
+            assert loop is not None
+            asyncio.run_coroutine_threadsafe(server.terminate_all(), loop).result()
 
     def __enter__(self) -> Self:
         self.start()
@@ -363,10 +434,12 @@ def _checked_service(service: Sequence[str] | Service) -> Service:
     for command in service.commands.values():
         if not command:
             raise DevServerError('The command is empty; it must be a list, as ["python", "backend.py"].')
-        if shutil.which(command[0]) is None:
+        if not _exists(command[0], service.directory):
             raise CommandNotFoundError(
                 f"The command {command[0]!r} does not exist or is not executable. Is it on the PATH?"
             )
+    if service.directory is not None and not service.directory.is_dir():
+        raise DevServerError(f"The folder {service.directory} does not exist, so nothing can run in it.")
     for path in service.watch:
         if not path.exists():
             raise DevServerError(f"{path} does not exist, so it cannot be watched.")
@@ -374,6 +447,35 @@ def _checked_service(service: Sequence[str] | Service) -> Service:
         if name in RESERVED:
             raise DevServerError(f"The variable {name} cannot be set: the server sets it for each backend.")
     return service
+
+
+def _exists(program: str, directory: Path | None) -> bool:
+    # A path with a slash is looked for from where the program is to run.
+    if "/" in program and directory is not None:
+        program = str(directory / program)
+    return shutil.which(program) is not None
+
+
+def checked_url(url: str | None, name: str) -> str | None:
+    """The URL without a slash at its end; raises `DevServerError` if it is not one."""
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment)
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise DevServerError(f"{name}={url!r} must be a URL such as https://backends.example.com.")
+    return url.rstrip("/")
+
+
+async def cancel(task: asyncio.Task[None]) -> None:
+    """Ends a task; what it failed with is logged."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled() and (error := task.exception()):
+        logger.error("%s failed", task.get_name(), exc_info=error)
 
 
 def listen(host: str, port: int, name: str) -> socket.socket:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import define, evolve, field, frozen
+from attrs.converters import optional
 
 from .engine import EngineError, JSONObject, Place, not_found
 from .lifecycle import iso
@@ -38,12 +39,13 @@ class Service:
     """What the backends of a service run, and how.
 
     Args:
-        command: the program and its arguments; what `spawn.tag` calls "latest".
+        command: the program and its arguments; what `spawn.tag` calls "latest". `$PORT` in it stands for the port.
         tags: further commands, for other values of `spawn.tag` and `use_image`.
         env: variables that each backend gets; those in a request win.
         static_tokens: whether a connection URL's token stays the same as long as its backend, and stays in the path of
             the requests that the backend gets. It then knows neither `user` nor `auth`.
         watch: files and folders whose change ends the backends that run the old code.
+        directory: where backends run; None for the server's own working directory.
 
     Example:
         >>> Service(["python", "backend.py"], env={"DEBUG": "1"}, watch=["backend.py"])
@@ -51,9 +53,10 @@ class Service:
 
     command: tuple[str, ...] = field(converter=_command)
     tags: Mapping[str, tuple[str, ...]] = field(factory=dict[str, tuple[str, ...]], converter=_tags, kw_only=True)
-    env: Mapping[str, str] = field(factory=dict[str, str], kw_only=True)
+    env: Mapping[str, str] = field(factory=dict[str, str], kw_only=True, repr=False)  # it may hold secrets
     static_tokens: bool = field(default=False, kw_only=True)
     watch: tuple[Path, ...] = field(default=(), converter=_paths, kw_only=True)
+    directory: Path | None = field(default=None, converter=optional(Path), kw_only=True)
 
     @property
     def commands(self) -> dict[str, tuple[str, ...]]:
@@ -120,7 +123,9 @@ class Services:
     @property
     def configured(self) -> dict[str | None, Service]:
         """What there was from the start: by name, or under None if it stands for every name."""
-        return {None: self._any} if self._any else {**self._named}
+        everything: dict[str | None, Service] = {None: self._any} if self._any else {}
+        everything.update(self._named)
+        return everything
 
     def place(self, place: Place) -> Place:
         """The same place, with the name that `-` stands for."""
@@ -157,6 +162,22 @@ class Services:
         gone = {record.name for record in records if record.is_deleted and record.account == account}
         present = {record.name for record in records if not record.is_deleted}
         return sorted((set(self._named) - gone) | present)
+
+    def overview(self) -> list[JSONObject]:
+        """Everything that is known of each account's services, those first that there were from the start."""
+        places = dict.fromkeys([*((ANY, name) for name in self._named or (ANY,)), *self._records])
+        records = [self._records.get(place) or self._find(Place(*place)) for place in places]
+        return [
+            {
+                **self.info(record.account, record.name),
+                "images": [
+                    {"tag": tag, "digest": image.digest, "command": image.command}
+                    for tag, image in self._images(record)
+                ],
+            }
+            for record in records
+            if not record.is_deleted
+        ]
 
     def create(self, account: str, name: str, now_ms: int) -> None:
         """Adds a service; it runs what the first one runs. Raises `EngineError` if the name is taken."""

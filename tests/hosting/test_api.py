@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from jamsocket.hosting import Service
-from jamsocket.hosting.api import or_silence
+from jamsocket.hosting.events import or_silence
 from jamsocket.hosting.local import LocalEngine
 
 from .support import POLITE, SMALL, Caller, eventually, raw, serving
@@ -62,7 +62,8 @@ async def test_connect() -> None:
         assert re.fullmatch("[a-z0-9]{14}", answer["backend_id"])
         assert re.fullmatch("[A-Za-z0-9_-]{43}", answer["token"])
         assert re.fullmatch("[A-Za-z0-9_-]{43}", answer["secret_token"])
-        assert (answer["spawned"], answer["status"], answer["ready_url"]) == (True, "scheduled", "")
+        assert (answer["spawned"], answer["status"]) == (True, "scheduled")
+        assert answer["ready_url"] == f"{api.url}/ready/{answer['token']}"
         assert answer["url"] == f"http://localhost:{api.server.proxy_port}/{answer['token']}/"
         assert answer["status_url"] == f"{api.url}/v2/backend/{answer['backend_id']}/status"
 
@@ -252,7 +253,7 @@ async def test_info_and_lists() -> None:
         ("GET", "/v2/backend/nobody/status/stream"),
         ("POST", "/v2/backend/nobody/terminate"),
         ("GET", "/v2/backend/nobody"),
-        ("GET", "/"),
+        ("GET", "/dashboard/nothing"),
         ("GET", "/v3/nothing"),
         ("POST", "/v2/service/connect"),
         ("GET", "/v2/backend/nobody/logs/stream"),

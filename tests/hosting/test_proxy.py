@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 from multidict import CIMultiDict
 
-from .support import APP, MUTE, STUBBORN, Caller, Output, eventually, python, raw, serving
+from .support import APP, MUTE, SMALL, STUBBORN, Caller, Output, eventually, python, raw, serving
 
 pytestmark = pytest.mark.asyncio
 
@@ -462,3 +462,15 @@ with socket.create_server(("127.0.0.1", int(os.environ["PORT"]))) as server:
         response = await request
         assert (response.status, await response.read()) == (200, b"last")
         response.close()
+
+
+async def test_no_content_type_is_made_up() -> None:
+    """Of a type that nobody named, a browser would make a download, or an error of its own."""
+    async with serving(SMALL) as api:  # which names none
+        connection = await api.ready()
+        async with api.session.get(connection["url"]) as response:
+            assert (response.status, await response.read()) == (404, b"hi")
+            assert "Content-Type" not in response.headers
+        async with api.session.get(f"http://localhost:{api.server.proxy_port}/nothing/") as response:
+            assert response.status == 410
+            assert "Content-Type" not in response.headers

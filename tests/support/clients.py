@@ -11,7 +11,8 @@ from typing import Any, Protocol, Self, TypeVar
 
 import httpx
 
-from jamsocket import AsyncJamsocket, AsyncStatusStream, BackendState, ConnectResponse, Jamsocket, ReadyState
+from jamsocket import AsyncJamsocket, BackendState, ConnectResponse, Jamsocket, ReadyState
+from jamsocket.async_streams import AsyncEventStream
 from jamsocket.clock import Clock
 
 T = TypeVar("T")
@@ -65,6 +66,17 @@ class ClientFace(Protocol):
     def status_stream(self, backend_id: str, on_status: Any, **kwargs: Any) -> Callable[[], None]: ...
     def wait_until_ready(self, backend_id: str, **kwargs: Any) -> ReadyState: ...
     def terminate(self, backend_id: str, *, hard: bool = False) -> None: ...
+    def backends(self) -> Any: ...
+    def backend_info(self, backend_id: str) -> Any: ...
+    def logs(self, backend_id: str, **kwargs: Any) -> Any: ...
+    def metrics(self, backend_id: str, **kwargs: Any) -> Any: ...
+    def services(self) -> list[str]: ...
+    def create_service(self, name: str) -> None: ...
+    def service_info(self, service: str | None = None) -> Any: ...
+    def delete_service(self, service: str) -> None: ...
+    def images(self, service: str | None = None) -> Any: ...
+    def use_image(self, tag: str, *, service: str | None = None, environment: str | None = None) -> None: ...
+    def auth_info(self) -> Any: ...
     def close(self) -> None: ...
 
 
@@ -109,15 +121,15 @@ class Loop:
 
 
 class AsyncStreamFace:
-    def __init__(self, loop: Loop, stream: AsyncStatusStream) -> None:
+    def __init__(self, loop: Loop, stream: AsyncEventStream[Any]) -> None:
         self.loop = loop
         self.stream = stream
 
-    def __iter__(self) -> Iterator[BackendState]:
+    def __iter__(self) -> Iterator[Any]:
         return self
 
-    def __next__(self) -> BackendState:
-        async def step() -> BackendState | None:
+    def __next__(self) -> Any:
+        async def step() -> Any:
             return await anext(self.stream, None)
 
         state = self.loop.run(step())
@@ -147,8 +159,19 @@ class AsyncFace:
         return self.loop.run(self.client.status(backend_id))
 
     def statuses(self, backend_id: str, **kwargs: Any) -> AsyncStreamFace:
-        async def make() -> AsyncStatusStream:
-            return self.client.statuses(backend_id, **kwargs)
+        return self._stream(self.client.statuses, backend_id, kwargs)
+
+    def logs(self, backend_id: str, **kwargs: Any) -> AsyncStreamFace:
+        return self._stream(self.client.logs, backend_id, kwargs)
+
+    def metrics(self, backend_id: str, **kwargs: Any) -> AsyncStreamFace:
+        return self._stream(self.client.metrics, backend_id, kwargs)
+
+    def _stream(
+        self, method: Callable[..., AsyncEventStream[Any]], backend_id: str, kwargs: dict[str, Any]
+    ) -> AsyncStreamFace:
+        async def make() -> AsyncEventStream[Any]:
+            return method(backend_id, **kwargs)
 
         return AsyncStreamFace(self.loop, self.loop.run(make()))
 
@@ -160,6 +183,33 @@ class AsyncFace:
 
     def terminate(self, backend_id: str, *, hard: bool = False) -> None:
         self.loop.run(self.client.terminate(backend_id, hard=hard))
+
+    def backends(self) -> Any:
+        return self.loop.run(self.client.backends())
+
+    def backend_info(self, backend_id: str) -> Any:
+        return self.loop.run(self.client.backend_info(backend_id))
+
+    def services(self) -> list[str]:
+        return self.loop.run(self.client.services())
+
+    def create_service(self, name: str) -> None:
+        self.loop.run(self.client.create_service(name))
+
+    def service_info(self, service: str | None = None) -> Any:
+        return self.loop.run(self.client.service_info(service))
+
+    def delete_service(self, service: str) -> None:
+        self.loop.run(self.client.delete_service(service))
+
+    def images(self, service: str | None = None) -> Any:
+        return self.loop.run(self.client.images(service))
+
+    def use_image(self, tag: str, *, service: str | None = None, environment: str | None = None) -> None:
+        self.loop.run(self.client.use_image(tag, service=service, environment=environment))
+
+    def auth_info(self) -> Any:
+        return self.loop.run(self.client.auth_info())
 
     def close(self) -> None:
         self.loop.run(self.client.aclose())

@@ -11,17 +11,26 @@ import httpx
 
 from jamsocket import (
     AsyncJamsocket,
+    AsyncLogStream,
     AsyncSessionBackend,
+    AuthInfo,
+    BackendInfo,
+    BackendMetrics,
     BackendState,
     Backoff,
     ConnectDict,
     ConnectRequest,
     ConnectResponse,
     HardTerminatingState,
+    Image,
     Jamsocket,
     LoadingState,
+    LogStream,
+    MetricsStream,
     ReadyState,
+    RunningBackend,
     ScheduledState,
+    ServiceInfo,
     SessionBackend,
     SpawnConfig,
     StartingState,
@@ -177,6 +186,48 @@ async def follow_async(jamsocket: AsyncJamsocket, backend_id: str) -> None:
     assert_type(await jamsocket.wait_until_ready(backend_id), ReadyState)
     await jamsocket.connect(kye="x")  # WRONG
     print([*jamsocket.statuses(backend_id)])  # WRONG
+
+
+# ── Logs, metrics, services ──
+
+
+def account(jamsocket: Jamsocket, backend_id: str) -> None:
+    assert_type(jamsocket.backends(), list[RunningBackend])
+    info = jamsocket.backend_info(backend_id)
+    assert_type(info, BackendInfo)
+    assert_type(info.key, str | None)
+    assert_type(info.statuses[0].exit_code, int | None)
+    with jamsocket.logs(backend_id, stall_timeout=3, backoff=Backoff()) as lines:
+        assert_type(lines, LogStream)
+        for line in lines:
+            assert_type(line, str)
+    with jamsocket.metrics(backend_id) as measurements:
+        assert_type(measurements, MetricsStream)
+        assert_type(next(measurements), BackendMetrics)
+    assert_type(jamsocket.services(), list[str])
+    assert_type(jamsocket.service_info(), ServiceInfo)
+    assert_type(jamsocket.images("notes"), list[Image])
+    assert_type(jamsocket.auth_info(), AuthInfo)
+    assert_type(jamsocket.create_service("notes"), None)
+    jamsocket.use_image("v2", service="notes", environment="staging")
+    jamsocket.delete_service("notes")
+    jamsocket.delete_service()  # WRONG
+    jamsocket.use_image("v2", "notes")  # WRONG
+    jamsocket.logs(backend_id, follow=True)  # WRONG
+    jamsocket.backends("acme")  # WRONG
+
+
+async def account_async(jamsocket: AsyncJamsocket, backend_id: str) -> None:
+    assert_type(await jamsocket.backends(), list[RunningBackend])
+    async with jamsocket.logs(backend_id) as lines:
+        assert_type(lines, AsyncLogStream)
+        async for line in lines:
+            assert_type(line, str)
+    async for measured in jamsocket.metrics(backend_id):
+        assert_type(measured, BackendMetrics)
+    assert_type(await jamsocket.service_info("notes"), ServiceInfo)
+    jamsocket.backends().sort()  # WRONG
+    print([*jamsocket.logs(backend_id)])  # WRONG
 
 
 # ── SessionBackend ──

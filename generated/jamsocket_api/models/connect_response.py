@@ -32,7 +32,7 @@ class ConnectResponse:
             for tokens that are not valid.
         status_url (str): Where anybody can ask for the backend's state, without a token (`get_status`).
         ready_url (str | Unset): A page for browsers that waits until the backend is ready, then goes to `url`. A secret
-            too. Empty on development servers; may be missing.
+            too. Empty on development servers that have no such page; may be missing.
         secret_token (None | str | Unset): A second secret for this connection. The backend sees it as the header
             `x-verified-secret`, and may ask its users for it; the platform does not check it. Null if the service uses
             static tokens; may be missing.

@@ -1,11 +1,10 @@
+from __future__ import annotations
+
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import httpx
-
 from ... import errors
-from ...client import AuthenticatedClient, Client
 from ...models.hard_terminating_state import HardTerminatingState
 from ...models.loading_state import LoadingState
 from ...models.ready_state import ReadyState
@@ -15,6 +14,11 @@ from ...models.terminated_state import TerminatedState
 from ...models.terminating_state import TerminatingState
 from ...models.waiting_state import WaitingState
 from ...types import Response
+
+if TYPE_CHECKING:
+    import httpx
+
+    from ...client import AuthenticatedClient, Client
 
 
 def request_kwargs(

@@ -1,7 +1,12 @@
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ...types import UNSET, Unset
+
+if TYPE_CHECKING:
+    pass
 
 
 def request_kwargs(
