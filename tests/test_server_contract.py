@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,11 @@ import schemathesis
 import yaml
 from hypothesis import HealthCheck, settings
 from jsonschema import Draft202012Validator
+from schemathesis.checks import negative_data_rejection, response_schema_conformance
 
-from jamsocket.hosting import DevServer
+from jamsocket.hosting import DevServer, Service
+
+from .hosting.support import POLITE, SMALL
 
 ROOT = Path(__file__).parent.parent
 SPEC: dict[str, Any] = yaml.safe_load((ROOT / "openapi.yaml").read_text())
@@ -38,22 +42,83 @@ def as_on_loopback(spec: dict[str, Any]) -> dict[str, Any]:
 schema = schemathesis.openapi.from_dict(as_on_loopback(SPEC))
 
 
+EVENTS = {
+    "/v2/backend/{backend_id}/status/stream": "BackendState",
+    "/v2/backend/{backend_id}/metrics/stream": "BackendMetrics",
+}
+
+# More of them: scripts/fuzz-api. Read here, because no test sees a variable of ours.
+EXAMPLES = int(os.environ.get("JAMSOCKET_FUZZ_EXAMPLES", "15"))
+# Spawning a process for each example costs: few of them usually, in every run other ones.
+generated = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[DevServer]:
     with DevServer(BACKEND, port=0, proxy_port=0, stop_grace=0.1) as server:
         yield server
 
 
+@pytest.fixture(scope="module")
+def configured() -> Iterator[DevServer]:
+    """A server with services, and among them those that the generated requests are led to."""
+    services = {"svc": Service(SMALL, tags={"old": POLITE}), "other": Service(SMALL, static_tokens=True)}
+    with DevServer(services, port=0, proxy_port=0, stop_grace=0) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ended(configured: DevServer) -> str:
+    """A backend whose streams come to an end."""
+    with httpx.Client(base_url=configured.url) as client:
+        backend = client.post("/v2/service/acme/svc/connect", json={}).json()
+        assert httpx.get(backend["url"]).text == "hi"
+        terminate_all(client)
+        client.get(f"/v2/backend/{backend['backend_id']}/status/stream")  # read to its end
+        return str(backend["backend_id"])
+
+
+def terminate_all(client: httpx.Client) -> None:
+    for backend in client.get("/v2/account/-/backends").json()["running_backends"]:
+        client.post(f"/v2/backend/{backend['id']}/terminate", json={"hard": True})
+
+
 def validate(value: Any, name: str) -> None:
     Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": SPEC["components"]}).validate(value)
 
 
-# Spawning a process for each example costs: few of them here, in every run other ones.
 @schema.exclude(path_regex="/(logs|metrics)/stream$").parametrize()
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@generated
 @pytest.mark.filterwarnings("ignore")  # schemathesis' own
 def test_generated_requests(case: schemathesis.Case, server: DevServer) -> None:
     case.call_and_validate(base_url=server.url, timeout=10)
+    if case.operation.path.endswith("/connect"):
+        with httpx.Client(base_url=server.url) as client:
+            terminate_all(client)
+
+
+@schema.parametrize()
+@generated
+@pytest.mark.filterwarnings("ignore")  # schemathesis' own
+def test_generated_requests_for_what_exists(case: schemathesis.Case, configured: DevServer, ended: str) -> None:
+    """The names in paths, hit by no chance, lead to a service, an environment and a backend."""
+    known = {"account": "acme", "service": "svc", "environment": "prod", "backend_id": ended}
+    case.path_parameters.update({name: known[name] for name in case.path_parameters})
+    with httpx.Client(base_url=configured.url) as client:
+        client.post("/v2/account/acme/service", json={"name": "svc"})  # a request before may have deleted it
+        # With its path put right, a request that was meant to be wrong may be right. And to the specification's
+        # generator an event stream is a string, which schemathesis parses; the events' data is checked below.
+        loose = [negative_data_rejection]
+        if case.operation.path.endswith("/stream"):
+            loose.append(response_schema_conformance)
+        response = case.call_and_validate(base_url=configured.url, timeout=10, excluded_checks=loose)
+        if case.operation.path.endswith("/connect"):
+            terminate_all(client)
+    schema_name = EVENTS.get(case.operation.path)
+    if schema_name and response.status_code == 200:
+        for line in response.text.splitlines():
+            if line.startswith("data:"):
+                validate(json.loads(line.removeprefix("data:")), schema_name)
 
 
 def test_a_whole_life(server: DevServer) -> None:
