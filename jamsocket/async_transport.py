@@ -150,8 +150,9 @@ class AsyncStreamConnection:
         await self.drop()
         self._patience = patience
         wire = self._wire = self._transport.stream_wire(request)
-        self._head = logged(await wire.begin(request, self._timeout))
-        return self._head
+        head = logged(await wire.begin(request, self._timeout))
+        self._head = None if head.is_event_stream else head  # of a stream only the body is still wanted
+        return head
 
     @property
     def reads_survive_cancelling(self) -> bool:

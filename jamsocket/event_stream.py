@@ -161,6 +161,7 @@ def follow(feed: Feed[Any], **terms: Unpack[Terms]) -> Generator[Step, Any, None
         if isinstance(head, Head) and head.is_event_stream:
             was_open = True
             connection = _Connection(head, feed, last_event_id, patience, clock)
+            del head  # there are thousands of streams that wait for hours: none keeps what it does not need
             error = yield from connection.run()
             if feed.is_over or (error is None and feed.ends_with_response):
                 return
@@ -219,7 +220,7 @@ class _Connection:
         self.brought_news = False
         self.lived = 0.0
         self._is_watched = feed.silence is not None
-        self._head = head
+        self._head = head if head.content_coding else None
         self._feed = feed
         self._patience = patience
         self._clock = clock
@@ -237,6 +238,8 @@ class _Connection:
         return error
 
     def _read(self) -> Generator[Step, Any, JamsocketError | None]:
+        if self._head is None:
+            return (yield from self._read_coded(Decompressor("")))
         try:
             return (yield from self._read_coded(Decompressor(self._head.content_coding)))
         except ContentError as error:
@@ -247,7 +250,9 @@ class _Connection:
             result: bytes | JamsocketError | None = yield Read(self._patience_of_a_read())
             if not isinstance(result, bytes):
                 return result
-            for number, piece in enumerate(decompressor.feed(result)):
+            pieces = enumerate(decompressor.feed(result))
+            del result
+            for number, piece in pieces:
                 if number:
                     yield Sleep(
                         0.0
@@ -256,8 +261,10 @@ class _Connection:
                 if events and self._is_watched:
                     self._is_watched = False
                     yield Unwatch()
-                for event in events:
-                    item = self._feed.read(event)
+                del piece
+                events.reverse()
+                while events:
+                    item = self._feed.read(events.pop())
                     if item is not None:
                         self.brought_news = True
                         yield Deliver(item)

@@ -50,19 +50,23 @@ class _Statuses(Feed[BackendState]):
         return self._is_over
 
 
+# One for all: an empty set of its own would be a large part of a stream.
+_NONE: frozenset[str] = frozenset()
+
+
 class _History:
     """Which states the caller has seen."""
 
     def __init__(self) -> None:
         self._rank = -1
-        self._unknown: set[str] = set()
+        self._unknown = _NONE
 
     def is_new(self, state: BackendState) -> bool:
         """Whether the caller should see this state; remembers it."""
         if isinstance(state, UnknownState):
             if state.raw_status in self._unknown or len(self._unknown) >= _MAX_UNKNOWN_STATUSES:
                 return False
-            self._unknown.add(state.raw_status)
+            self._unknown |= {state.raw_status}
             return True
         if rank(state) <= self._rank:
             return False

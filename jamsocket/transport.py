@@ -165,8 +165,9 @@ class StreamConnection:
         wire = self._wire = self._transport.stream_wire(request)
         if self._interrupted:
             raise TransportError.closed(request)
-        self._head = logged(wire.begin(request, self._timeout))
-        return self._head
+        head = logged(wire.begin(request, self._timeout))
+        self._head = None if head.is_event_stream else head  # of a stream only the body is still wanted
+        return head
 
     @property
     def limits_reads(self) -> bool:
