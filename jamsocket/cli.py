@@ -18,6 +18,8 @@ def main() -> None:
         if missing.partition(".")[0] == "jamsocket":
             raise
         sys.exit(f"The jamsocket command needs the extra 'cli' ({missing} is missing): pip install 'jamsocket[cli]'")
+    except KeyboardInterrupt:  # while it was still getting ready
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -138,7 +138,10 @@ def make_client(options: Options, needs: Needs, **patience: Any) -> Jamsocket:
         return Jamsocket.from_env(found, allow_insecure_http=options.allow_insecure_http, **patience)
     except ConfigError as error:
         # Variables are what `from_env` knows of; here there is more.
-        problems = [one.replace(_VARIABLES_ONLY, "").strip() for one in error.problems]
+        problems = [
+            one.replace(_VARIABLES_ONLY, "").replace("allow_insecure_http=True", "--allow-insecure-http").strip()
+            for one in error.problems
+        ]
         if any("is missing" in one for one in problems):
             problems.append("Give the options or set the variables, or use the dev server with --dev.")
         raise ConfigError([*problems, *([problem] if problem else [])]) from None
@@ -165,7 +168,7 @@ def exit_codes() -> Generator[None]:
         fail(error, USAGE)
     except JamsocketError as error:
         fail(error, code_of(error))
-    except (TypeError, ValueError) as error:  # arguments that the SDK refuses
+    except ValueError as error:  # an id or a number that the SDK refuses
         fail(error, USAGE)
 
 

@@ -355,6 +355,13 @@ def test_wrong_usage(acme: Shell, server: FaultServer, arguments: list[str]) -> 
     assert server.requests == []
 
 
+def test_plain_http_to_another_machine(acme: Shell) -> None:
+    refused = acme("backends", "--api-url", "http://example.com")
+    assert refused.code == 2
+    assert "everyone on the way could read the token" in refused.err
+    assert "or --allow-insecure-http on a network that you trust" in refused.err
+
+
 @pytest.mark.parametrize("arguments", [["status"], ["connect", "--bogus"], ["bogus"], ["wait", "b", "--timeout", "-1"]])
 def test_usage_that_typer_refuses(acme: Shell, arguments: list[str]) -> None:
     assert acme(*arguments).code == 2
