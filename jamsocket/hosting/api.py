@@ -109,7 +109,7 @@ class Api:
                 "status": _V1_STATUS.get(connected.status, "Ready"),
                 "url": connected.url,
                 "status_url": f"{self._base_url}/v2/backend/{connected.backend_id}/status",
-                "ready_url": "",
+                "ready_url": f"{self._base_url}/ready/{connected.token}",
             }
         )
 

@@ -18,6 +18,7 @@ DEFAULT_ENVIRONMENT = "default"
 ANY = "-"
 CLUSTER = "localhost"
 _MAX_IMAGES = 50
+_MAX_ENVIRONMENTS = 100
 
 
 def _command(command: Sequence[str]) -> tuple[str, ...]:
@@ -98,7 +99,11 @@ class _Record:
     environments: dict[str, _Environment] = field(factory=dict[str, _Environment])
 
     def environment(self, name: str | None, now_ms: int) -> _Environment:
-        return self.environments.setdefault(name or DEFAULT_ENVIRONMENT, _Environment(now_ms))
+        environment = self.environments.setdefault(name or DEFAULT_ENVIRONMENT, _Environment(now_ms))
+        if len(self.environments) > _MAX_ENVIRONMENTS:
+            # Whoever connects makes them up; the one that every service has, comes first.
+            del self.environments[list(self.environments)[1]]
+        return environment
 
 
 class Services:
@@ -148,11 +153,7 @@ class Services:
     def spawned(self, place: Place, now_ms: int) -> None:
         """Takes note of a backend that is spawned there."""
         record = self._find(place, may_begin=True)
-        key = (record.account, record.name)
-        if key not in self._records:
-            self._records[key] = record
-            if len(self._records) > self._remembered:
-                del self._records[next(iter(self._records))]
+        self._remember(record)
         record.environment(None, now_ms)
         record.environment(place.environment, now_ms).last_spawned_ms = now_ms
 
@@ -185,16 +186,16 @@ class Services:
         if name == ANY or (record is None and name in self._named) or (record is not None and not record.is_deleted):
             raise EngineError(409, "Conflict", f"There is a service {name} already.")
         source = name if name in self._named else self._default
-        created = self._records[account, name] = _Record(account, name, source, now_ms)
+        created = _Record(account, name, source, now_ms)
         created.environment(None, now_ms)
+        self._remember(created)
 
     def delete(self, account: str, name: str, now_ms: int) -> None:
         """Removes a service; raises `EngineError` if there is none."""
         record = self._find(self.place(Place(account, name)))
         if record.name in self._named:
             # The configuration has it, and would bring it back.
-            gone = _Record(account, record.name, None, now_ms, is_deleted=True)
-            self._records[account, record.name] = gone
+            self._remember(_Record(account, record.name, None, now_ms, is_deleted=True))
         else:
             self._records.pop((account, record.name), None)
 
@@ -203,7 +204,8 @@ class Services:
         place = self.place(place)
         record = self._find(place)
         self._image(record, tag)
-        self._records[record.account, record.name] = record
+        self._remember(record)
+        record.environment(None, now_ms)
         record.environment(place.environment, now_ms).tag = tag
 
     def info(self, account: str, name: str) -> JSONObject:
@@ -255,6 +257,11 @@ class Services:
         if record is None or record.is_deleted:
             return False
         return image not in dict(self._images(record)).values()
+
+    def _remember(self, record: _Record) -> None:
+        self._records[record.account, record.name] = record
+        if len(self._records) > self._remembered:
+            del self._records[next(iter(self._records))]
 
     def _find(self, place: Place, *, may_begin: bool = False) -> _Record:
         place = self.place(place)

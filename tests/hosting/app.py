@@ -47,9 +47,10 @@ async def digest(request: web.Request) -> web.Response:
 
 
 async def big(request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Length": str(request.app["size"])})
+    size = int(request.query.get("size", request.app["size"]))
+    response = web.StreamResponse(headers={"Content-Length": str(size)})
     await response.prepare(request)
-    for _ in range(request.app["size"] // 65536 if request.method != "HEAD" else 0):
+    for _ in range(size // 65536 if request.method != "HEAD" else 0):
         await response.write(b"x" * 65536)
     return response
 
@@ -65,6 +66,17 @@ async def drip(request: web.Request) -> web.StreamResponse:
     except (asyncio.CancelledError, ConnectionError):
         print("drip ended", flush=True)
         raise
+
+
+async def swallow(request: web.Request) -> web.Response:
+    """Reads a body; says on its output when the client is gone before its end."""
+    try:
+        async for _ in request.content.iter_any():
+            print("swallowed", flush=True)
+    except (asyncio.CancelledError, ConnectionError, web.RequestPayloadError):
+        print("swallow ended", flush=True)
+        raise
+    return web.Response()
 
 
 async def hang(request: web.Request) -> web.Response:
@@ -151,6 +163,7 @@ def main() -> None:
         ("/digest", digest),
         ("/big", big),
         ("/drip", drip),
+        ("/swallow", swallow),
         ("/hang", hang),
         ("/headers", headers),
         ("/own-cors", own_cors),
