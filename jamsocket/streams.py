@@ -28,6 +28,10 @@ R = TypeVar("R")
 logger = logging.getLogger("jamsocket")
 
 
+# Seconds, at the very most.
+_CLOSING_TAKES = 5.0
+
+
 class EventStream(Generic[T]):
     """What all streams have in common: an iterator that is also a context manager."""
 
@@ -108,7 +112,7 @@ class EventStream(Generic[T]):
     @contextlib.contextmanager
     def _use(self) -> Generator[None]:
         """One thread at a time; afterwards the connection is released if the stream is over."""
-        if not self._in_use.acquire(blocking=False):
+        if not self._in_use.acquire(blocking=False) and not self._wait_for_closing():
             raise RuntimeError("Another thread is iterating this stream; open one for each.")
         try:
             yield
@@ -129,6 +133,10 @@ class EventStream(Generic[T]):
         failure = self._take_failure()
         if failure is not None:
             raise failure
+
+    def _wait_for_closing(self) -> bool:
+        """Takes the stream if it is closed: whoever has it then is about to leave it, and is no second reader."""
+        return self._closed.is_set() and self._in_use.acquire(timeout=_CLOSING_TAKES)
 
     def _take_failure(self) -> JamsocketError | None:
         failure, self._failure = self._failure, None

@@ -390,6 +390,33 @@ def test_closing_the_client_ends_its_streams(jamsocket: Any, server: FaultServer
     assert server.wait_for(lambda: server.open_connections == 0)
 
 
+def test_a_reader_that_comes_while_another_thread_closes_is_at_the_end(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no second reader: `close` has the stream for a moment."""
+    from jamsocket import Jamsocket
+    from jamsocket.streams import EventStream
+
+    server.on("GET", LOGS, stream(*told(line("one"), line("two")), hang))
+    closing, go_on, drop = threading.Event(), threading.Event(), EventStream._drop
+
+    def slow_drop(self: Any) -> None:
+        closing.set()
+        assert go_on.wait(10)
+        drop(self)
+
+    with Jamsocket(account="a", token="t", service="s", api_url=server.url) as client:
+        lines = client.logs("b1")
+        assert next(lines) == "one"
+        monkeypatch.setattr(EventStream, "_drop", slow_drop)
+        closer = threading.Thread(target=lines.close)
+        closer.start()
+        assert closing.wait(10)
+        threading.Timer(0.2, go_on.set).start()
+        assert list(lines) == []
+        closer.join(10)
+
+
 def test_two_at_once_is_an_error(jamsocket: Any, server: FaultServer) -> None:
     server.on("GET", LOGS, stream(hang))
     lines = jamsocket.logs("b1")
