@@ -515,7 +515,8 @@ class Jamsocket:
         """What a backend writes to its standard output and error, as an iterator over lines, up to its end.
 
         A connection that is lost comes back by itself where the server numbers its lines (the development server
-        does): no line is lost and none comes twice. Without numbers, that is so only before the first line.
+        does): none comes twice, and none is lost that the server still keeps. Without numbers, that is so only before
+        the first line.
 
         Args:
             backend_id: the backend's id.

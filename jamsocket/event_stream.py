@@ -254,9 +254,8 @@ class _Connection:
             del result
             for number, piece in pieces:
                 if number:
-                    yield Sleep(
-                        0.0
-                    )  # a few compressed bytes may be much work: let others, and `close`, have their turn
+                    # A few compressed bytes may be much work: let others, and `close`, have their turn.
+                    yield Sleep(0.0)
                 events = self.decoder.feed(piece)
                 if events and self._is_watched:
                     self._is_watched = False

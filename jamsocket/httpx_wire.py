@@ -84,7 +84,7 @@ class HttpxWire:
         """
         if self._request is None or self._chunks is None:
             return None
-        # httpx reads the limits when it needs them: the dict that the request was given.
+        # httpx looks at the limits, the dict that the request was given, when the first piece is read, and not again.
         self._limits["read"] = None if timeout is None else max(timeout, 0.001)
         try:
             return next(self._chunks, None)
@@ -174,7 +174,7 @@ class AsyncHttpxWire:
         """
         if self._request is None or self._chunks is None:
             return None
-        # httpx reads the limits when it needs them: the dict that the request was given.
+        # httpx looks at the limits, the dict that the request was given, when the first piece is read, and not again.
         self._limits["read"] = None if timeout is None else max(timeout, 0.001)
         try:
             return await anext(self._chunks, None)
