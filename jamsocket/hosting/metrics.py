@@ -106,7 +106,10 @@ class Metrics:
 
 
 def measure(leaders: Iterable[int]) -> dict[int, Usage]:
-    """What the process groups and sessions of these processes have used so far. Takes some milliseconds."""
+    """What the process groups and sessions of these processes have used so far. Takes some milliseconds.
+
+    A group that has no memory any more has ended, even if nobody has waited for its processes yet: it is left out.
+    """
     wanted = set(leaders)
     cpu: defaultdict[int, float] = defaultdict(float)
     memory: defaultdict[int, int] = defaultdict(int)
@@ -122,7 +125,7 @@ def measure(leaders: Iterable[int]) -> dict[int, Usage]:
                 times, resident = process.cpu_times(), process.memory_info().rss
             cpu[leader] += times.user + times.system + times.children_user + times.children_system
             memory[leader] += resident
-    return {leader: Usage(int(seconds * 1e9), memory[leader]) for leader, seconds in cpu.items()}
+    return {leader: Usage(int(cpu[leader] * 1e9), used) for leader, used in memory.items() if used}
 
 
 def free_memory() -> int:

@@ -150,10 +150,14 @@ def test_only_what_is_asked_for_is_measured_and_what_is_gone_is_left_out() -> No
     try:
         assert set(measure([process.pid])) == {process.pid}
         assert measure([]) == {}
+        # Dead, but not waited for: it has no memory, which is not a measurement.
+        process.kill()
+        eventually_blocking(lambda: measure([process.pid]) == {})
+        assert process.returncode is None
     finally:
         process.kill()
         process.wait()
-    eventually_blocking(lambda: measure([process.pid]) == {})
+    assert measure([process.pid]) == {}
 
 
 def test_free_memory_is_a_number_of_this_machine() -> None:
