@@ -17,6 +17,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -112,6 +113,17 @@ def command(row: Row, contender: str, size: int, url: str, node: str) -> list[st
         url = NOBODY if row.work == "further_client" else NOBODY.replace("https", "http")
         return [sys.executable, "-m", "benchmarks.worker", contender, "further_client", url, str(size)]
     return [sys.executable, "-m", "benchmarks.worker", contender, row.work, url, str(size)]
+
+
+@contextlib.contextmanager
+def compiled_modules(url: str) -> Iterator[None]:
+    """Has every process find Python's modules compiled, as after an installation, whatever the environment says."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = folder
+        for code in FIRST_STATUS.values():
+            subprocess.run([sys.executable, "-c", code, url], cwd=ROOT, check=True, timeout=60)
+        yield
 
 
 def measure(row: Row, contender: str, size: int, url: str, node: str) -> None:
@@ -292,7 +304,7 @@ def main() -> None:
     random.shuffle(plan)
 
     began = load_average()
-    with server(cores[-1] if len(cores) > 1 else None) as url:
+    with server(cores[-1] if len(cores) > 1 else None) as url, compiled_modules(url):
         for count, (row, contender, size) in enumerate(plan, 1):
             if sys.stderr.isatty():
                 print(f"\r{count}/{len(plan)} {contender} {row.work}\033[K", end="", file=sys.stderr)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .async_client import AsyncJamsocket
     from .async_session_backend import AsyncSessionBackend
     from .async_streams import AsyncLogStream, AsyncMetricsStream, AsyncStatusStream
+    from .backend_state import BackendState, UnknownState
     from .client import Jamsocket
     from .connection import SocketIOAddress
     from .errors import (
@@ -67,7 +68,6 @@ if TYPE_CHECKING:
     from .requests import JSON, ConnectDict, ConnectResponse, ExecutableDict, ResourceLimitsDict, SpawnDict
     from .retry import Backoff
     from .session_backend import SessionBackend
-    from .states import BackendState, UnknownState
     from .streams import LogStream, MetricsStream, StatusStream
 
 # Where each name lives. It is loaded when it is first used: whoever starts a process does not wait for all of it.
@@ -82,7 +82,7 @@ _HOMES = {
     "BackendInfo": "jamsocket_api.models",
     "BackendInfoState": "jamsocket_api.models",
     "BackendMetrics": "jamsocket_api.models",
-    "BackendState": ".states",
+    "BackendState": ".backend_state",
     "BackendStatus": "jamsocket_api.models",
     "BackendTerminatedError": ".errors",
     "Backoff": ".retry",
@@ -127,7 +127,7 @@ _HOMES = {
     "TerminationKind": "jamsocket_api.models",
     "TerminationReason": "jamsocket_api.models",
     "TransportError": ".errors",
-    "UnknownState": ".states",
+    "UnknownState": ".backend_state",
     "WaitTimeoutError": ".errors",
     "WaitingState": "jamsocket_api.models",
 }

@@ -24,17 +24,16 @@ from jamsocket_api.models import (
 
 from .async_session import AsyncSession
 from .async_streams import AsyncEventStream, AsyncLogStream, AsyncMetricsStream, AsyncStatusStream, AsyncSubscription
+from .backend_state import BackendState
 from .config import Options, arguments_from, from_arguments, read_variables
 from .errors import JamsocketError
-from .event_stream import DEFAULT_STALL_TIMEOUT
 from .event_stream import Step as StreamStep
 from .log_stream import follow_logs, follow_metrics
 from .operations import check_backend_id
 from .ready_connection import Await, Connect, Step, find_ready
 from .requests import ConnectDict, ConnectResponse
-from .retry import Backoff, Sleep, check_seconds
+from .retry import DEFAULT_STALL_TIMEOUT, Backoff, Sleep, check_seconds
 from .secret import conceal
-from .states import BackendState
 from .status_stream import Readiness, follow
 from .timeline import Watcher
 

@@ -14,13 +14,12 @@ from jamsocket_api.models import ReadyState, TerminatedState
 
 from .async_session import AsyncSession
 from .async_streams import AsyncStatusStream
+from .backend_state import BackendState
 from .config import Options
 from .connection import ConnectionURL, SocketIOAddress, StatusOperations, read_connection
 from .errors import JamsocketError
-from .event_stream import DEFAULT_STALL_TIMEOUT
 from .requests import ConnectResponse
-from .retry import Backoff, check_seconds
-from .states import BackendState
+from .retry import DEFAULT_STALL_TIMEOUT, Backoff, check_seconds
 from .status_stream import follow
 from .timeline import (
     AllStates,

@@ -14,12 +14,12 @@ from jamsocket_api.models import BackendMetrics
 
 from .async_session import AsyncSession
 from .async_transport import AsyncStreamConnection
+from .backend_state import BackendState
 from .errors import JamsocketError, NotFoundError, RequestTimeoutError, TransportError
 from .event_stream import Deliver, Drop, Open, Read, ReadAnswer, Step, Unwatch, Watch
 from .messages import Answer, Request
 from .operations import Operation
 from .retry import Sleep
-from .states import BackendState
 
 T = TypeVar("T")
 R = TypeVar("R")

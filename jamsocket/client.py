@@ -11,38 +11,36 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-from jamsocket_api.models import (
-    AuthInfo,
-    BackendInfo,
-    ConnectRequest,
-    Image,
-    ReadyState,
-    RunningBackend,
-    ServiceInfo,
-)
-
 from .config import Options, arguments_from, from_arguments, read_variables
 from .errors import JamsocketError
-from .event_stream import DEFAULT_STALL_TIMEOUT
-from .event_stream import Step as StreamStep
-from .log_stream import follow_logs, follow_metrics
 from .operations import check_backend_id
-from .ready_connection import Await, Connect, Step, find_ready
-from .requests import ConnectDict, ConnectResponse
-from .retry import Backoff, Sleep, check_seconds
+from .retry import DEFAULT_STALL_TIMEOUT, Backoff, Sleep, check_seconds
 from .secret import conceal
 from .session import Session
-from .states import BackendState
-from .status_stream import Readiness, follow
-from .streams import EventStream, LogStream, MetricsStream, StatusStream, Subscription
-from .timeline import Watcher
 
+# Streams, and what is built on them, are loaded when the first is opened: many programs only make calls.
 if TYPE_CHECKING:
     import httpx
     from jamsocket_api import AuthenticatedClient
+    from jamsocket_api.models import (
+        AuthInfo,
+        BackendInfo,
+        ConnectRequest,
+        Image,
+        ReadyState,
+        RunningBackend,
+        ServiceInfo,
+    )
+
+    from .backend_state import BackendState
+    from .event_stream import Step as StreamStep
+    from .ready_connection import Step
+    from .requests import ConnectDict, ConnectResponse
+    from .streams import EventStream, LogStream, MetricsStream, StatusStream
+    from .timeline import Watcher
 
 S = TypeVar("S")
-StreamT = TypeVar("StreamT", bound=EventStream[Any])
+StreamT = TypeVar("StreamT", bound="EventStream[Any]")
 
 
 class Jamsocket:
@@ -263,6 +261,8 @@ class Jamsocket:
             >>> jamsocket.status(connection.backend_id).status
             'ready'
         """
+        from .ready_connection import Await, Connect, find_ready
+
         clock = self._session.clock
         give_up_at = None if timeout is None else clock.monotonic() + check_seconds("timeout", timeout)
         operation = self._session.operations.connect(request, options)
@@ -344,6 +344,9 @@ class Jamsocket:
             ...
             terminated
         """
+        from .status_stream import follow
+        from .streams import StatusStream
+
         return self._begin(StatusStream, follow, backend_id, stall_timeout, backoff)
 
     def _begin(
@@ -400,6 +403,8 @@ class Jamsocket:
             >>> unsubscribe = jamsocket.status_stream(connection.backend_id, seen.append)
             >>> unsubscribe()
         """
+        from .streams import Subscription
+
         stream = self.statuses(backend_id, stall_timeout=stall_timeout, backoff=backoff)
         subscription = Subscription(stream, on_status, on_error)
         subscription.start()
@@ -433,6 +438,8 @@ class Jamsocket:
             >>> jamsocket.wait_until_ready(connection.backend_id, timeout=30).status
             'ready'
         """
+        from .status_stream import Readiness
+
         readiness = Readiness(backend_id, timeout)
         states = self.statuses(backend_id, stall_timeout=stall_timeout, backoff=backoff)
         seconds = None if timeout is None else check_seconds("timeout", timeout)
@@ -539,6 +546,9 @@ class Jamsocket:
             ...         print(line)
             listening on port ...
         """
+        from .log_stream import follow_logs
+        from .streams import LogStream
+
         return self._begin(LogStream, follow_logs, backend_id, stall_timeout, backoff)
 
     def metrics(
@@ -568,6 +578,9 @@ class Jamsocket:
             True
             ...
         """
+        from .log_stream import follow_metrics
+        from .streams import MetricsStream
+
         return self._begin(MetricsStream, follow_metrics, backend_id, stall_timeout, backoff)
 
     def services(self) -> list[str]:

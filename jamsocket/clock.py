@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 
@@ -20,6 +19,8 @@ class Clock:
 
     def random(self) -> float:
         """A number from 0 up to 1."""
+        import random  # here, because it takes a while to load, and few programs need it
+
         return random.random()
 
     def wait(self, wake: threading.Event, seconds: float) -> None:

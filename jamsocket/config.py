@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from attrs import field, frozen
@@ -52,8 +52,7 @@ class Config:
         return is_loopback(urlsplit(self.api_url).hostname or "")
 
 
-@frozen
-class _Names:
+class _Names(NamedTuple):
     """What the settings are called where the user wrote them, so that errors speak their language."""
 
     account: str = "account"

@@ -14,12 +14,12 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from attrs import evolve, frozen
 
+from .backend_state import BackendState
 from .clock import Clock
 from .config import DEV_NAME, Config
 from .messages import Request
 from .operations import Operation, Operations
 from .requests import ConnectResponse, parse_connect_response
-from .states import BackendState
 
 # What may stand in a path as it is, "%" included: a path that is encoded already stays so.
 _PATH = "/%:@!$&'()*+,;=-._~"

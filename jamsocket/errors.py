@@ -25,10 +25,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
-
-from attrs import frozen
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .messages import Answer, Request
 from .secret import Secret
@@ -36,7 +33,7 @@ from .secret import Secret
 if TYPE_CHECKING:
     from jamsocket_api.models import TerminatedState
 
-    from .states import BackendState
+    from .backend_state import BackendState
 
 MAX_ERROR_BODY = 64 * 1024
 """How much of an error's body is kept, in bytes."""
@@ -125,7 +122,7 @@ class AuthenticationError(HTTPError):
     """401 or 407: the token is missing, wrong or no longer valid."""
 
     def _hint(self) -> str:
-        if self.code == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        if self.code == 407:
             return "A proxy wants credentials: check HTTPS_PROXY and HTTP_PROXY."
         return "Check the token (JAMSOCKET_TOKEN) and that it belongs to the account."
 
@@ -269,14 +266,15 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _reason(status: int) -> str:
+    from http import HTTPStatus
+
     try:
         return HTTPStatus(status).phrase
     except ValueError:
         return "Unknown status"
 
 
-@frozen
-class _Said:
+class _Said(NamedTuple):
     message: str = ""
     code: str | None = None
     id: str | None = None

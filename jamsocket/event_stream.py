@@ -34,9 +34,6 @@ from .sse import EventDecoder, ServerSentEvent
 
 T = TypeVar("T")
 
-DEFAULT_STALL_TIMEOUT = 45.0
-"""Seconds without a single byte after which a connection counts as dead: three missed keep-alives."""
-
 _MAX_PATIENCE = 600.0
 _LONG_LIFE = 60.0
 

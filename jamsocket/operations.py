@@ -7,54 +7,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
-from jamsocket_api.api.account import check_auth
-from jamsocket_api.api.backends import (
-    connect,
-    connect_environment,
-    get_backend,
-    get_status,
-    list_backends,
-    stream_logs,
-    stream_metrics,
-    stream_status,
-    terminate,
-)
-from jamsocket_api.api.services import (
-    create_service,
-    delete_service,
-    get_service,
-    list_images,
-    list_services,
-    use_image,
-    use_image_in_environment,
-)
-from jamsocket_api.models import (
-    AuthInfo,
-    BackendInfo,
-    CreateServiceRequest,
-    Image,
-    ImageList,
-    RunningBackend,
-    RunningBackendList,
-    ServiceInfo,
-    ServiceList,
-    TerminateRequest,
-    UseImageRequest,
-)
+from jamsocket_api import models
+from jamsocket_api.api import account, backends, services
 
 from .clock import Clock
 from .config import Config
 from .errors import HTTPError, InvalidResponseError, http_error
 from .messages import Answer, Request, is_header_value
-from .requests import ConnectResponse, connect_body, parse_connect_response, to_json
-from .results import Model, parse
-from .states import BackendState, parse_state
+from .states import parse_state
+
+if TYPE_CHECKING:
+    from .backend_state import BackendState
+    from .requests import ConnectResponse
+    from .results import Model
 
 T = TypeVar("T")
-M = TypeVar("M", bound=Model)
+M = TypeVar("M", bound="Model")
 
 
 @attrs.frozen
@@ -74,12 +45,14 @@ class Operations:
         self._clock = clock
 
     def connect(self, request: object, options: Mapping[str, object]) -> Operation[ConnectResponse]:
+        from .requests import connect_body, parse_connect_response
+
         body = connect_body(request, options)
         config = self._config
         if config.environment is None:
-            arguments = connect.request_kwargs(config.account, config.service, body=body)
+            arguments = backends.connect.request_kwargs(config.account, config.service, body=body)
         else:
-            arguments = connect_environment.request_kwargs(
+            arguments = backends.connect_environment.request_kwargs(
                 config.account, config.service, config.environment, body=body
             )
         # Without a key every request that arrives may spawn another backend; with one, it finds the first's.
@@ -87,63 +60,65 @@ class Operations:
         return Operation(sent, self._json(parse_connect_response))
 
     def status(self, backend_id: str) -> Operation[BackendState]:
-        arguments = get_status.request_kwargs(check_backend_id(backend_id))
+        arguments = backends.get_status.request_kwargs(check_backend_id(backend_id))
         return Operation(self.request(arguments, idempotent=True), self._json(parse_state))
 
     def status_stream(self, backend_id: str, last_event_id: str) -> Request:
-        return self._events(stream_status.request_kwargs(check_backend_id(backend_id)), last_event_id)
+        return self._events(backends.stream_status.request_kwargs(check_backend_id(backend_id)), last_event_id)
 
     def log_stream(self, backend_id: str, last_event_id: str) -> Request:
-        return self._events(stream_logs.request_kwargs(check_backend_id(backend_id)), last_event_id)
+        return self._events(backends.stream_logs.request_kwargs(check_backend_id(backend_id)), last_event_id)
 
     def metrics_stream(self, backend_id: str, last_event_id: str) -> Request:
-        return self._events(stream_metrics.request_kwargs(check_backend_id(backend_id)), last_event_id)
+        return self._events(backends.stream_metrics.request_kwargs(check_backend_id(backend_id)), last_event_id)
 
     def terminate(self, backend_id: str, hard: bool) -> Operation[None]:
-        body = TerminateRequest(hard=True) if hard else TerminateRequest()
-        arguments = terminate.request_kwargs(check_backend_id(backend_id), body=body)
+        body = models.TerminateRequest(hard=True) if hard else models.TerminateRequest()
+        arguments = backends.terminate.request_kwargs(check_backend_id(backend_id), body=body)
         return Operation(self.request(arguments, idempotent=True), self._parse_terminated)
 
-    def backends(self) -> Operation[list[RunningBackend]]:
-        arguments = list_backends.request_kwargs(self._config.account)
-        return self._get(arguments, lambda data: parse(RunningBackendList, data).running_backends)
+    def backends(self) -> Operation[list[models.RunningBackend]]:
+        arguments = backends.list_backends.request_kwargs(self._config.account)
+        return self._get(arguments, lambda data: _parse(models.RunningBackendList, data).running_backends)
 
-    def backend_info(self, backend_id: str) -> Operation[BackendInfo]:
-        return self._get(get_backend.request_kwargs(check_backend_id(backend_id)), _as(BackendInfo))
+    def backend_info(self, backend_id: str) -> Operation[models.BackendInfo]:
+        return self._get(backends.get_backend.request_kwargs(check_backend_id(backend_id)), _as(models.BackendInfo))
 
     def services(self) -> Operation[list[str]]:
-        arguments = list_services.request_kwargs(self._config.account)
-        return self._get(arguments, lambda data: parse(ServiceList, data).services)
+        arguments = services.list_services.request_kwargs(self._config.account)
+        return self._get(arguments, lambda data: _parse(models.ServiceList, data).services)
 
-    def service_info(self, service: str | None) -> Operation[ServiceInfo]:
-        return self._get(get_service.request_kwargs(self._config.account, self._service(service)), _as(ServiceInfo))
+    def service_info(self, service: str | None) -> Operation[models.ServiceInfo]:
+        return self._get(
+            services.get_service.request_kwargs(self._config.account, self._service(service)), _as(models.ServiceInfo)
+        )
 
-    def images(self, service: str | None) -> Operation[list[Image]]:
-        arguments = list_images.request_kwargs(self._config.account, self._service(service))
-        return self._get(arguments, lambda data: parse(ImageList, data).images)
+    def images(self, service: str | None) -> Operation[list[models.Image]]:
+        arguments = services.list_images.request_kwargs(self._config.account, self._service(service))
+        return self._get(arguments, lambda data: _parse(models.ImageList, data).images)
 
-    def auth_info(self) -> Operation[AuthInfo]:
-        return self._get(check_auth.request_kwargs(), _as(AuthInfo))
+    def auth_info(self) -> Operation[models.AuthInfo]:
+        return self._get(account.check_auth.request_kwargs(), _as(models.AuthInfo))
 
     def create_service(self, name: str) -> Operation[None]:
-        body = CreateServiceRequest(name=check_name("name", name))
+        body = models.CreateServiceRequest(name=check_name("name", name))
         # Repeated after an answer that was lost, it would say that the name is taken: by whom, nobody could tell.
-        return self._do(create_service.request_kwargs(self._config.account, body=body), idempotent=False)
+        return self._do(services.create_service.request_kwargs(self._config.account, body=body), idempotent=False)
 
     def delete_service(self, service: str) -> Operation[None]:
-        arguments = delete_service.request_kwargs(self._config.account, check_name("service", service))
+        arguments = services.delete_service.request_kwargs(self._config.account, check_name("service", service))
         # Repeated, it could delete another service: one that was created under the name in between.
         return self._do(arguments, idempotent=False)
 
     def use_image(self, tag: str, service: str | None, environment: str | None) -> Operation[None]:
         config = self._config
-        body = UseImageRequest(image_tag=check_name("tag", tag, is_path=False))
+        body = models.UseImageRequest(image_tag=check_name("tag", tag, is_path=False))
         if environment is None and service is None:
             environment = config.environment
         if environment is None:
-            arguments = use_image.request_kwargs(config.account, self._service(service), body=body)
+            arguments = services.use_image.request_kwargs(config.account, self._service(service), body=body)
         else:
-            arguments = use_image_in_environment.request_kwargs(
+            arguments = services.use_image_in_environment.request_kwargs(
                 config.account, self._service(service), check_name("environment", environment), body=body
             )
         # It says what shall be, not what shall change: twice is the same as once.
@@ -167,12 +142,16 @@ class Operations:
 
     def request(self, arguments: Mapping[str, Any], *, idempotent: bool) -> Request:
         """The request that a generated builder describes."""
-        has_body = "json" in arguments
+        content, headers = b"", dict[str, str]()
+        if "json" in arguments:
+            from .requests import to_json
+
+            content, headers = to_json(arguments["json"]), {"Content-Type": "application/json"}
         return Request(
             method=arguments["method"].upper(),
             url=self._config.api_url + arguments["url"],
-            content=to_json(arguments["json"]) if has_body else b"",
-            headers={"Content-Type": "application/json"} if has_body else {},
+            content=content,
+            headers=headers,
             needs_token=arguments.get("extensions", {}).get("requires_security", False),
             idempotent=idempotent,
         )
@@ -235,8 +214,14 @@ def check_name(argument: str, value: object, what: str = "a name", *, is_path: b
     return value
 
 
+def _parse(cls: type[M], data: object) -> M:
+    from .results import parse
+
+    return parse(cls, data)
+
+
 def _as(cls: type[M]) -> Callable[[object], M]:
-    return lambda data: parse(cls, data)
+    return lambda data: _parse(cls, data)
 
 
 def _expect_object(data: object) -> None:

@@ -13,6 +13,9 @@ from .messages import Answer
 MAX_SECONDS = 1e8
 """The longest wait that may be asked for, in seconds: three years; some clocks cannot count much further."""
 
+DEFAULT_STALL_TIMEOUT = 45.0
+"""Seconds without a single byte after which a stream's connection counts as dead: three missed keep-alives."""
+
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 MAX_RETRY_AFTER = 60.0
 """The longest wait, in seconds, that a server may ask for with `Retry-After`."""

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from jamsocket_api.models import ReadyState, TerminatedState
 
+from .backend_state import BackendState
 from .config import Options
 from .connection import ConnectionURL, SocketIOAddress, StatusOperations, read_connection
-from .event_stream import DEFAULT_STALL_TIMEOUT
 from .requests import ConnectResponse
-from .retry import Backoff, check_seconds
+from .retry import DEFAULT_STALL_TIMEOUT, Backoff, check_seconds
 from .session import Session
-from .states import BackendState
 from .status_stream import follow
 from .streams import StatusStream
 from .timeline import (

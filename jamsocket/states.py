@@ -1,85 +1,27 @@
-"""The state of a backend: the eight states, the unknown one, and how JSON becomes one of them."""
+"""JSON -> the state of a backend: one of the eight, or the unknown one. Each class is loaded when it is needed."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from attrs import field, frozen
-from jamsocket_api.models import (
-    HardTerminatingState,
-    LoadingState,
-    ReadyState,
-    ScheduledState,
-    StartingState,
-    TerminatedState,
-    TerminatingState,
-    TerminationKind,
-    TerminationReason,
-    WaitingState,
-)
+from jamsocket_api import models
 
+if TYPE_CHECKING:
+    from .backend_state import BackendState
 
-@frozen
-class UnknownState:
-    """A state that this version of the SDK does not know, sent by a newer server.
-
-    Attributes:
-        status: always "unknown".
-        raw_status: the server's word for it.
-        time: since when the backend is in this state, if the server said so in the usual form.
-        termination_reason, termination_kind, exit_error: as on the other states, or None.
-    """
-
-    raw_status: str
-    time: datetime | None = None
-    termination_reason: TerminationReason | None = None
-    termination_kind: TerminationKind | None = None
-    exit_error: bool | None = None
-    _data: dict[str, Any] = field(factory=dict[str, Any], repr=False, alias="data")
-    status: Literal["unknown"] = field(default="unknown", init=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All that the server sent, as JSON."""
-        return copy.deepcopy(self._data)
-
-
-BackendState: TypeAlias = (
-    ScheduledState
-    | LoadingState
-    | StartingState
-    | WaitingState
-    | ReadyState
-    | TerminatingState
-    | HardTerminatingState
-    | TerminatedState
-    | UnknownState
-)
-"""One state of a backend. `match state` and `match state.status` tell them apart, for type checkers too."""
-
-_KnownState: TypeAlias = (
-    ScheduledState
-    | LoadingState
-    | StartingState
-    | WaitingState
-    | ReadyState
-    | TerminatingState
-    | HardTerminatingState
-    | TerminatedState
-)
 
 # In the order of a backend's life: a backend only ever moves on, and may skip any of them.
-_LIFECYCLE: dict[str, type[_KnownState]] = {
-    "scheduled": ScheduledState,
-    "loading": LoadingState,
-    "starting": StartingState,
-    "waiting": WaitingState,
-    "ready": ReadyState,
-    "terminating": TerminatingState,
-    "hard-terminating": HardTerminatingState,
-    "terminated": TerminatedState,
+_LIFECYCLE = {
+    "scheduled": "ScheduledState",
+    "loading": "LoadingState",
+    "starting": "StartingState",
+    "waiting": "WaitingState",
+    "ready": "ReadyState",
+    "terminating": "TerminatingState",
+    "hard-terminating": "HardTerminatingState",
+    "terminated": "TerminatedState",
 }
 _RANKS = {status: number for number, status in enumerate(_LIFECYCLE)}
 
@@ -112,11 +54,13 @@ def parse_state(data: object) -> BackendState:
     known = _LIFECYCLE.get(status)
     time = _time(present.get("time"))
     if known is None:
+        from .backend_state import UnknownState
+
         return UnknownState(
             raw_status=status,
             time=time,
-            termination_reason=_optional(present, "termination_reason", str, TerminationReason),
-            termination_kind=_optional(present, "termination_kind", str, TerminationKind),
+            termination_reason=_optional(present, "termination_reason", str, models.TerminationReason),
+            termination_kind=_optional(present, "termination_kind", str, models.TerminationKind),
             exit_error=_optional(present, "exit_error", bool, bool),
             data=present,
         )
@@ -125,7 +69,8 @@ def parse_state(data: object) -> BackendState:
     for name, kind in _OPTIONAL.items():
         if name in present and not isinstance(present[name], kind):
             del present[name]
-    return known.from_dict(present)
+    state: BackendState = getattr(models, known).from_dict(present)
+    return state
 
 
 _OPTIONAL: dict[str, type] = {"termination_reason": str, "termination_kind": str, "exit_error": bool}

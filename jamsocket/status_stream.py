@@ -10,10 +10,11 @@ from typing import Any, ClassVar, Unpack
 from jamsocket_api.models import HardTerminatingState, ReadyState, TerminatedState, TerminatingState
 
 from . import event_stream
+from .backend_state import BackendState, UnknownState
 from .errors import BackendTerminatedError, JamsocketError, WaitTimeoutError
 from .event_stream import Feed, Step, Terms
 from .sse import ServerSentEvent
-from .states import BackendState, MalformedStateError, UnknownState, parse_state, rank
+from .states import MalformedStateError, parse_state, rank
 
 logger = logging.getLogger("jamsocket")
 

@@ -11,6 +11,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from jamsocket_api.models import BackendMetrics
 
+from .backend_state import BackendState
 from .clock import Clock
 from .errors import JamsocketError, NotFoundError, RequestTimeoutError, TransportError
 from .event_stream import Deliver, Drop, Open, Read, ReadAnswer, Step, Unwatch, Watch
@@ -18,7 +19,6 @@ from .messages import Request
 from .operations import Operation
 from .retry import Sleep
 from .session import Session
-from .states import BackendState
 from .timer import Call, timer
 from .transport import StreamConnection
 

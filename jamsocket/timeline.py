@@ -6,8 +6,9 @@ from typing import Protocol, TypeVar
 
 from jamsocket_api.models import HardTerminatingState, ReadyState, TerminatedState, TerminatingState
 
+from .backend_state import BackendState, UnknownState
 from .errors import BackendTerminatedError, JamsocketError, WaitTimeoutError
-from .states import BackendState, UnknownState, rank
+from .states import rank
 
 S_co = TypeVar("S_co", covariant=True)
 

@@ -124,15 +124,17 @@ def test_a_name_outside_of_ascii_is_reached_all_the_same(make: Maker, server: Fa
     assert server.requests[0].headers["host"] == f"xn--bcher-kva.test:{server.port}"
 
 
-def test_plain_http_needs_no_httpx(server: FaultServer) -> None:
+def test_a_program_loads_only_what_its_calls_need(server: FaultServer) -> None:
     code = f"""
 import sys
 from jamsocket import Jamsocket
 with Jamsocket(account="acme", token="t", service="whiteboard", api_url={server.url!r}) as client:
     client.connect(key="k")
     client.status("b1")
-heavy = [name for name in ("httpx", "asyncio", "ssl", "email", "urllib.request") if name in sys.modules]
-assert not heavy, heavy
+heavy = ["httpx", "asyncio", "ssl", "email", "urllib.request", "random", "jamsocket.streams", "jamsocket.event_stream"]
+heavy += ["jamsocket_api.models.terminated_state", "jamsocket_api.api.services.use_image"]
+loaded = {{*heavy}} & {{*sys.modules}}
+assert not loaded, loaded
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 

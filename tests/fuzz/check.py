@@ -12,9 +12,10 @@ import zlib
 from collections.abc import Iterator
 from datetime import datetime
 
+from jamsocket.backend_state import UnknownState
 from jamsocket.content import ContentError, Decompressor
 from jamsocket.sse import MAX_EVENT_BYTES, EventDecoder, ServerSentEvent
-from jamsocket.states import MalformedStateError, UnknownState, parse_state
+from jamsocket.states import MalformedStateError, parse_state
 from tests.fuzz.reference import interpret
 
 LIMITS = [MAX_EVENT_BYTES, MAX_EVENT_BYTES, 40, 9]

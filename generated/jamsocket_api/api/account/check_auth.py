@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-
-from ... import errors
-from ...models.auth_info import AuthInfo
-from ...types import Response
 
 if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient
+    from ...models.auth_info import AuthInfo
+    from ...types import Response
 
 
 def request_kwargs() -> dict[str, Any]:
@@ -34,6 +31,9 @@ def request_kwargs() -> dict[str, Any]:
 
 
 def _parse_response(response: httpx.Response) -> AuthInfo:
+    from ... import errors
+    from ...models.auth_info import AuthInfo
+
     if response.status_code == 200:
         response_200 = AuthInfo.from_dict(response.json())
 
@@ -43,6 +43,10 @@ def _parse_response(response: httpx.Response) -> AuthInfo:
 
 
 def _build_response(response: httpx.Response) -> Response[AuthInfo]:
+    from http import HTTPStatus
+
+    from ...types import Response
+
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,

@@ -1,18 +1,15 @@
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-from ... import errors
-from ...models.connect_request import ConnectRequest
-from ...models.connect_response import ConnectResponse
-from ...types import Response
 
 if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient
+    from ...models.connect_request import ConnectRequest
+    from ...models.connect_response import ConnectResponse
+    from ...types import Response
 
 
 def request_kwargs(
@@ -58,6 +55,9 @@ def request_kwargs(
 
 
 def _parse_response(response: httpx.Response) -> ConnectResponse:
+    from ... import errors
+    from ...models.connect_response import ConnectResponse
+
     if response.status_code == 200:
         response_200 = ConnectResponse.from_dict(response.json())
 
@@ -67,6 +67,10 @@ def _parse_response(response: httpx.Response) -> ConnectResponse:
 
 
 def _build_response(response: httpx.Response) -> Response[ConnectResponse]:
+    from http import HTTPStatus
+
+    from ...types import Response
+
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-from ... import errors
-from ...models.backend_info import BackendInfo
-from ...types import Response
 
 if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient
+    from ...models.backend_info import BackendInfo
+    from ...types import Response
 
 
 def request_kwargs(
@@ -42,6 +39,9 @@ def request_kwargs(
 
 
 def _parse_response(response: httpx.Response) -> BackendInfo:
+    from ... import errors
+    from ...models.backend_info import BackendInfo
+
     if response.status_code == 200:
         response_200 = BackendInfo.from_dict(response.json())
 
@@ -51,6 +51,10 @@ def _parse_response(response: httpx.Response) -> BackendInfo:
 
 
 def _build_response(response: httpx.Response) -> Response[BackendInfo]:
+    from http import HTTPStatus
+
+    from ...types import Response
+
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,

@@ -1,24 +1,21 @@
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-from ... import errors
-from ...models.hard_terminating_state import HardTerminatingState
-from ...models.loading_state import LoadingState
-from ...models.ready_state import ReadyState
-from ...models.scheduled_state import ScheduledState
-from ...models.starting_state import StartingState
-from ...models.terminated_state import TerminatedState
-from ...models.terminating_state import TerminatingState
-from ...models.waiting_state import WaitingState
-from ...types import Response
 
 if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient, Client
+    from ...models.hard_terminating_state import HardTerminatingState
+    from ...models.loading_state import LoadingState
+    from ...models.ready_state import ReadyState
+    from ...models.scheduled_state import ScheduledState
+    from ...models.starting_state import StartingState
+    from ...models.terminated_state import TerminatedState
+    from ...models.terminating_state import TerminatingState
+    from ...models.waiting_state import WaitingState
+    from ...types import Response
 
 
 def request_kwargs(
@@ -58,6 +55,16 @@ def _parse_response(
     | TerminatingState
     | WaitingState
 ):
+    from ... import errors
+    from ...models.hard_terminating_state import HardTerminatingState
+    from ...models.loading_state import LoadingState
+    from ...models.ready_state import ReadyState
+    from ...models.scheduled_state import ScheduledState
+    from ...models.starting_state import StartingState
+    from ...models.terminated_state import TerminatedState
+    from ...models.terminating_state import TerminatingState
+    from ...models.waiting_state import WaitingState
+
     if response.status_code == 200:
 
         def _parse_response_200(
@@ -153,6 +160,10 @@ def _build_response(
     | TerminatingState
     | WaitingState
 ]:
+    from http import HTTPStatus
+
+    from ...types import Response
+
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-from ... import errors
-from ...models.running_backend_list import RunningBackendList
-from ...types import Response
 
 if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient
+    from ...models.running_backend_list import RunningBackendList
+    from ...types import Response
 
 
 def request_kwargs(
@@ -42,6 +39,9 @@ def request_kwargs(
 
 
 def _parse_response(response: httpx.Response) -> RunningBackendList:
+    from ... import errors
+    from ...models.running_backend_list import RunningBackendList
+
     if response.status_code == 200:
         response_200 = RunningBackendList.from_dict(response.json())
 
@@ -51,6 +51,10 @@ def _parse_response(response: httpx.Response) -> RunningBackendList:
 
 
 def _build_response(response: httpx.Response) -> Response[RunningBackendList]:
+    from http import HTTPStatus
+
+    from ...types import Response
+
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,

@@ -1,1 +1,35 @@
 """Contains endpoint functions for accessing the API"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import (
+        create_service,
+        delete_service,
+        get_service,
+        list_images,
+        list_services,
+        use_image,
+        use_image_in_environment,
+    )
+
+__all__ = (
+    "create_service",
+    "delete_service",
+    "get_service",
+    "list_images",
+    "list_services",
+    "use_image",
+    "use_image_in_environment",
+)
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return import_module(f".{name}", __name__)
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

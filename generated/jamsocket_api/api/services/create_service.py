@@ -1,18 +1,15 @@
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-from ... import errors
-from ...models.acknowledgement import Acknowledgement
-from ...models.create_service_request import CreateServiceRequest
-from ...types import Response
 
 if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient
+    from ...models.acknowledgement import Acknowledgement
+    from ...models.create_service_request import CreateServiceRequest
+    from ...types import Response
 
 
 def request_kwargs(
@@ -53,6 +50,9 @@ def request_kwargs(
 
 
 def _parse_response(response: httpx.Response) -> Acknowledgement:
+    from ... import errors
+    from ...models.acknowledgement import Acknowledgement
+
     if response.status_code == 200:
         response_200 = Acknowledgement.from_dict(response.json())
 
@@ -62,6 +62,10 @@ def _parse_response(response: httpx.Response) -> Acknowledgement:
 
 
 def _build_response(response: httpx.Response) -> Response[Acknowledgement]:
+    from http import HTTPStatus
+
+    from ...types import Response
+
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-from ... import errors
-from ...models.service_info import ServiceInfo
-from ...types import Response
 
 if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient
+    from ...models.service_info import ServiceInfo
+    from ...types import Response
 
 
 def request_kwargs(
@@ -44,6 +41,9 @@ def request_kwargs(
 
 
 def _parse_response(response: httpx.Response) -> ServiceInfo:
+    from ... import errors
+    from ...models.service_info import ServiceInfo
+
     if response.status_code == 200:
         response_200 = ServiceInfo.from_dict(response.json())
 
@@ -53,6 +53,10 @@ def _parse_response(response: httpx.Response) -> ServiceInfo:
 
 
 def _build_response(response: httpx.Response) -> Response[ServiceInfo]:
+    from http import HTTPStatus
+
+    from ...types import Response
+
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,

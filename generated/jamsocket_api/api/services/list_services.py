@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-from ... import errors
-from ...models.service_list import ServiceList
-from ...types import Response
 
 if TYPE_CHECKING:
     import httpx
 
     from ...client import AuthenticatedClient
+    from ...models.service_list import ServiceList
+    from ...types import Response
 
 
 def request_kwargs(
@@ -42,6 +39,9 @@ def request_kwargs(
 
 
 def _parse_response(response: httpx.Response) -> ServiceList:
+    from ... import errors
+    from ...models.service_list import ServiceList
+
     if response.status_code == 200:
         response_200 = ServiceList.from_dict(response.json())
 
@@ -51,6 +51,10 @@ def _parse_response(response: httpx.Response) -> ServiceList:
 
 
 def _build_response(response: httpx.Response) -> Response[ServiceList]:
+    from http import HTTPStatus
+
+    from ...types import Response
+
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
