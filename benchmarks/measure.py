@@ -112,13 +112,13 @@ def resident() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-async def async_streams(number: int, open_some: Callable[[int], Awaitable[object]]) -> Result:
-    """Streams opened all at once until each has seen `ready`; they stay open while the memory is looked at."""
+async def async_streams(number: int, at_once: int, open_some: Callable[[int], Awaitable[object]]) -> Result:
+    """Streams opened so many at once until each has seen `ready`; they stay open while the memory is looked at."""
     kept = [await open_some(5)]
     before = resident()
     watch = Stopwatch()
     with watch.batch():
-        kept.append(await open_some(number))
+        kept += [await open_some(at_once) for _ in range(0, number, at_once)]
     return {**watch.result(), "bytes": (resident() - before) / number}
 
 

@@ -80,12 +80,14 @@ async function follow() {
   return states
 }
 
-async function streams() {
+async function streams(atOnce = number) {
   const open = (count) => Promise.all(Array.from({ length: count }, follow))
   const kept = [await open(5)]
   const before = resident()
   const watch = stopwatch()
-  kept.push(await watch.batch(1, () => open(number)))
+  await watch.batch(1, async () => {
+    for (let i = 0; i < number; i += atOnce) kept.push(await open(atOnce))
+  })
   return { ...watch.result(), bytes: (resident() - before) / number }
 }
 
@@ -104,8 +106,9 @@ const works = {
   async_status: () => calls(status),
   async_status_64: batches,
   connect: () => calls(connect),
-  async_streams: streams,
-  thread_streams: streams,
+  async_streams: () => streams(),
+  async_streams_by_100: () => streams(100),
+  thread_streams: () => streams(),
   stream_length: streamLength,
   async_stream_length: streamLength,
   first_status: status,

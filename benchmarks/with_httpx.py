@@ -55,7 +55,7 @@ def async_status_64(url: str, number: int) -> Result:
     return asyncio.run(run())
 
 
-def async_streams(url: str, number: int) -> Result:
+def async_streams(url: str, number: int, at_once: int | None = None) -> Result:
     async def run() -> Result:
         async with httpx.AsyncClient(limits=NO_LIMITS, timeout=None) as client:
 
@@ -68,9 +68,15 @@ def async_streams(url: str, number: int) -> Result:
                         break
                 return response, lines
 
-            return await measure.async_streams(number, lambda n: asyncio.gather(*(follow() for _ in range(n))))
+            return await measure.async_streams(
+                number, at_once or number, lambda n: asyncio.gather(*(follow() for _ in range(n)))
+            )
 
     return asyncio.run(run())
+
+
+def async_streams_by_100(url: str, number: int) -> Result:
+    return async_streams(url, number, at_once=100)
 
 
 def thread_streams(url: str, number: int) -> Result:

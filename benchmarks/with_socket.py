@@ -106,7 +106,7 @@ class _Stream(asyncio.Protocol):
             self.ready.set_result(None)
 
 
-def async_streams(url: str, number: int) -> Result:
+def async_streams(url: str, number: int, at_once: int | None = None) -> Result:
     async def run() -> Result:
         loop = asyncio.get_running_loop()
         host, port = _address(url)
@@ -117,9 +117,15 @@ def async_streams(url: str, number: int) -> Result:
             await ready
             return stream
 
-        return await measure.async_streams(number, lambda n: asyncio.gather(*(follow() for _ in range(n))))
+        return await measure.async_streams(
+            number, at_once or number, lambda n: asyncio.gather(*(follow() for _ in range(n)))
+        )
 
     return asyncio.run(run())
+
+
+def async_streams_by_100(url: str, number: int) -> Result:
+    return async_streams(url, number, at_once=100)
 
 
 def thread_streams(url: str, number: int) -> Result:
