@@ -124,8 +124,11 @@ class AsyncEventStream(Generic[T]):
     def _use(self) -> Generator[None]:
         if self._is_in_use:
             raise RuntimeError("Another task is iterating this stream; open one for each.")
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError("This stream is one for asyncio; on trio, make it inside of trio.run.") from None
         self._is_in_use = True
-        self._loop = asyncio.get_running_loop()
         if self._abandonment is not None:
             self._abandonment.cancel()
         try:
