@@ -1,12 +1,10 @@
-"""`AsyncJamsocket`: the asyncio client. `client.py` is its twin; neither decides anything by itself."""
+"""`AsyncJamsocket`: the client for asyncio and trio. `client.py` is its twin; neither decides anything by itself."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
@@ -22,6 +20,7 @@ from jamsocket_api.models import (
     ServiceInfo,
 )
 
+from .async_run import deadline, pause, refuse_on_trio, trio_run
 from .async_session import AsyncSession
 from .async_streams import AsyncEventStream, AsyncLogStream, AsyncMetricsStream, AsyncStatusStream, AsyncSubscription
 from .backend_state import BackendState
@@ -41,8 +40,16 @@ if TYPE_CHECKING:
     import httpx
     from jamsocket_api import AuthenticatedClient
 
+    from .async_run import Pause
+
 S = TypeVar("S")
 StreamT = TypeVar("StreamT", bound=AsyncEventStream[Any])
+
+
+_NO_TASKS = (
+    "status_stream calls from a task of its own, which trio does not allow; iterate in a task of your nursery instead: "
+    "async for state in jamsocket.statuses(backend_id)."
+)
 
 
 class AsyncJamsocket:
@@ -50,6 +57,9 @@ class AsyncJamsocket:
 
     With credentials it speaks to the hosted service, with `dev=True` to a dev server on this machine. It may be
     shared between threads. Close it, or use it as a context manager, to end its streams and connections.
+
+    It works on trio too, where everything goes through httpx. Only `status_stream` is a `RuntimeError` there, because
+    it needs a task in the background; iterate `statuses` in a task of your nursery. Make streams inside of `trio.run`.
 
     Args:
         account: the account's name.
@@ -131,7 +141,7 @@ class AsyncJamsocket:
         self._session = AsyncSession(config, Options(timeout, max_retries), http_client)
         self._streams: WeakSet[AsyncEventStream[Any]] = WeakSet()
         self._subscriptions: set[AsyncSubscription] = set()
-        self._pauses: set[asyncio.Future[None]] = set()
+        self._pauses: set[Pause] = set()
         self._lock = threading.Lock()
         self._api: AuthenticatedClient | None = None
 
@@ -284,7 +294,7 @@ class AsyncJamsocket:
                         # A stream's connection, for the call alone: the deadline can end it.
                         async with (
                             self.statuses("-", stall_timeout=stall_timeout, backoff=backoff) as line,
-                            _deadline(left, timed_out),
+                            deadline(left, timed_out),
                         ):
                             connection = await line.call(operation)
                         result = connection
@@ -362,6 +372,10 @@ class AsyncJamsocket:
             clock=self._session.clock,
             secret=self._session.config.token,
         )
+        if trio_run() is not None:
+            from .trio_streams import on_trio
+
+            kind = on_trio(kind)
         stream = kind(check_backend_id(backend_id), steps, self._session)
         with self._lock:
             self._session.check_open()
@@ -395,12 +409,14 @@ class AsyncJamsocket:
             ValueError: if the id is empty, `.` or `..`, or a number is not positive.
             HTTPError, TransportError, InvalidResponseError: if the stream cannot be opened; `NotFoundError` for a
                 backend that the API does not know.
+            RuntimeError: on trio; iterate `statuses` in a task of your nursery instead.
 
         Example:
             >>> seen = []
             >>> unsubscribe = await jamsocket.status_stream(connection.backend_id, seen.append)
             >>> unsubscribe()
         """
+        refuse_on_trio(_NO_TASKS)
         stream = self.statuses(backend_id, stall_timeout=stall_timeout, backoff=backoff)
         subscription = AsyncSubscription(stream, on_status, on_error)
         self._subscriptions.add(subscription)
@@ -445,7 +461,7 @@ class AsyncJamsocket:
         self, backend_id: str, watcher: Watcher[S], seconds: float | None, states: AsyncStatusStream
     ) -> S:
         """Shows a backend's states to the watcher until it has what it waits for."""
-        async with states, _deadline(seconds, watcher.timed_out):
+        async with states, deadline(seconds, watcher.timed_out):
             # First the present state: the stream begins with the past, in which a dying backend was ready once.
             now = await states.call(self._session.operations.status(backend_id))
             if (found := watcher.judge(now)) is not None:
@@ -459,13 +475,7 @@ class AsyncJamsocket:
     async def _pause(self, seconds: float) -> None:
         """Sleeps, but not beyond the client's end."""
         self._session.check_open()
-        pause = asyncio.ensure_future(self._session.clock.sleep(seconds))
-        self._pauses.add(pause)
-        try:
-            await asyncio.wait([pause])
-        finally:
-            pause.cancel()
-            self._pauses.discard(pause)
+        await pause(self._session.clock.sleep(seconds), self._pauses)
 
     async def terminate(self, backend_id: str, *, hard: bool = False) -> None:
         """Ends a backend. One that has ended already is a success.
@@ -731,8 +741,8 @@ class AsyncJamsocket:
             streams = list(self._streams)
         for stream in streams:
             await stream.aclose()
-        for pause in list(self._pauses):
-            pause.cancel()
+        for pausing in list(self._pauses):
+            pausing.cancel()
         for subscription in list(self._subscriptions):
             await subscription.wait()
         await self._session.aclose()
@@ -748,17 +758,3 @@ class AsyncJamsocket:
     def __repr__(self) -> str:
         session = getattr(self, "_session", None)  # a traceback may show a client that is still being made
         return f"{type(self).__name__}({session.config.describe() if session else '…'})"
-
-
-@contextlib.asynccontextmanager
-async def _deadline(seconds: float | None, error: Callable[[], JamsocketError]) -> AsyncGenerator[None]:
-    """Ends what is done within after this many seconds, with this error."""
-    scope = asyncio.timeout(seconds)
-    try:
-        async with scope:
-            yield
-    except TimeoutError as raised:
-        # An error of ours may be a TimeoutError too.
-        if not scope.expired() or isinstance(raised, JamsocketError):
-            raise
-        raise error() from None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from jamsocket_api.models import ReadyState, TerminatedState
 
+from .async_run import refuse_on_trio
 from .async_session import AsyncSession
 from .async_streams import AsyncStatusStream
 from .backend_state import BackendState
@@ -39,12 +40,18 @@ logger = logging.getLogger("jamsocket")
 
 S = TypeVar("S")
 
+_NO_TASKS = (
+    "AsyncSessionBackend follows its backend in a task of its own, which trio does not allow; use SessionBackend in a "
+    "thread (trio.to_thread.run_sync), or iterate AsyncJamsocket.statuses()."
+)
+
 
 class AsyncSessionBackend:
     """A session backend as whoever holds a connect response sees it, on asyncio; no account and no token is needed.
 
     All listeners and waits share one status stream. It starts with the first of them, comes back after failures, and
-    ends when the backend does, or with `aclose`. It belongs to the event loop that first uses it.
+    ends when the backend does, or with `aclose`. It belongs to the event loop that first uses it. On trio, which has no
+    tasks in the background, listeners and waits are a `RuntimeError`: use `SessionBackend` in a thread.
 
     Args:
         connection: what `connect` returned: the `ConnectResponse`, the mapping that it is as JSON, or the JSON text.
@@ -197,7 +204,7 @@ class AsyncSessionBackend:
             A function that ends the calls. After it returns no further call starts.
 
         Raises:
-            RuntimeError: if this is closed.
+            RuntimeError: if this is closed, or on trio.
 
         Example:
             >>> unsubscribe = backend.on_status(print)
@@ -224,7 +231,7 @@ class AsyncSessionBackend:
             A function that takes the wish back. After it returns no call starts.
 
         Raises:
-            RuntimeError: if this is closed.
+            RuntimeError: if this is closed, or on trio.
 
         Example:
             >>> unsubscribe = backend.on_ready(lambda state: print("ready since", state.time))
@@ -247,7 +254,7 @@ class AsyncSessionBackend:
             TypeError, ValueError: if `timeout` is not a positive number.
             HTTPError, TransportError, InvalidResponseError: if the stream cannot be opened or the API ends it;
                 `NotFoundError` for a backend that it does not know. A later wait tries anew.
-            RuntimeError: if this is closed, also during the wait.
+            RuntimeError: if this is closed, also during the wait, or on trio.
 
         Example:
             >>> (await backend.wait_ready(timeout=30)).status
@@ -313,6 +320,7 @@ class AsyncSessionBackend:
     ) -> Callable[[], None]:
         shared = self._shared
         shared.check_open()
+        refuse_on_trio(_NO_TASKS)
         subscription = _Subscription(self, shared, kind(shared.timeline), callback, on_error)
         shared.start()
         subscription.start()
@@ -322,6 +330,7 @@ class AsyncSessionBackend:
         shared = self._shared
         seconds = None if timeout is None else check_seconds("timeout", timeout)
         shared.check_open()
+        refuse_on_trio(_NO_TASKS)
         wait = kind(shared.timeline)
         if not shared.timeline.is_over:
             shared.start()

@@ -124,8 +124,11 @@ class AsyncEventStream(Generic[T]):
     def _use(self) -> Generator[None]:
         if self._is_in_use:
             raise RuntimeError("Another task is iterating this stream; open one for each.")
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError("This stream is one for asyncio; on trio, make it inside of trio.run.") from None
         self._is_in_use = True
-        self._loop = asyncio.get_running_loop()
         if self._abandonment is not None:
             self._abandonment.cancel()
         try:
@@ -185,8 +188,12 @@ class AsyncEventStream(Generic[T]):
                 assert self._request is not None
                 return TransportError.closed(self._request)  # not None: that would be the end of what the server said
             case ReadAnswer():
-                connection = await self._connected()
-                return await self._wait_for(connection.read_answer)
+                if self._connection is not None:
+                    return await self._wait_for(self._connection.read_answer)
+                # Whoever waited was cancelled, and came back too late for it: it may be asked for again.
+                assert self._request is not None
+                message = "the connection was closed"
+                return TransportError(message, method=self._request.method, url=self._request.url)
             case Drop():
                 if self._connection is not None and not self._connection.drop_at_once():
                     await self._wait_for(self._connection.drop)

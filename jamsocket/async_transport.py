@@ -1,12 +1,14 @@
-"""As `transport`, on asyncio."""
+"""As `transport`, on asyncio; on trio, where our own connections cannot go, all of it through httpx."""
 
 from __future__ import annotations
 
 import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
+from weakref import WeakKeyDictionary
 
 from .answer_reader import AnswerReader
+from .async_run import current_run, trio_run
 from .async_wire import AsyncWire
 from .clock import Clock
 from .config import Config
@@ -20,21 +22,22 @@ from .transport import direct_origin, logged, transports
 if TYPE_CHECKING:
     import httpx
 
+    from .async_run import Run
     from .httpx_wire import AsyncHttpxWire
 
     AnyAsyncWire: TypeAlias = AsyncWire | AsyncHttpxWire
 
 
 class AsyncTransport:
-    """Sends requests, on asyncio."""
+    """Sends requests, on asyncio or trio."""
 
     def __init__(self, config: Config, http_client: httpx.AsyncClient | None, clock: Clock) -> None:
         self._config = config
         self._clock = clock
         self._given = http_client
-        # Kept connections belong to the event loop that made them.
+        # Kept connections belong to the event loop that made them, or to the run of trio.
         self._pools: dict[asyncio.AbstractEventLoop, Pool[AsyncWire]] = {}
-        self._own: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
+        self._own: WeakKeyDictionary[Run, httpx.AsyncClient] = WeakKeyDictionary()
         transports.add(self)
 
     async def send(self, request: Request, timeout: float) -> Answer:
@@ -68,7 +71,7 @@ class AsyncTransport:
 
     def stream_wire(self, request: Request) -> AnyAsyncWire:
         """What a stream's request may be sent with."""
-        if self._direct is not None and self._direct.has(request.url):
+        if self._direct is not None and self._direct.has(request.url) and trio_run() is None:
             return AsyncWire(self._direct, self._config.token)
         from .httpx_wire import AsyncHttpxWire, own_client
 
@@ -80,23 +83,23 @@ class AsyncTransport:
         return AsyncHttpxWire(client, self._config, owned=True)
 
     async def aclose(self) -> None:
-        """Closes what is ours on this event loop; a client that the user gave stays open."""
-        loop = asyncio.get_running_loop()
-        self._pool().close()
-        client = self._own.pop(loop, None)
+        """Closes what is ours on this event loop, or in this run of trio; a client that the user gave stays open."""
+        if trio_run() is None:
+            self._pool().close()
+        client = self._own.pop(current_run(), None)
         if client is not None:
             await client.aclose()
 
     def after_fork(self) -> None:
         """In a forked child: leaves the connections to the parent, which uses them too."""
-        self._pools, self._own = {}, {}
+        self._pools, self._own = {}, WeakKeyDictionary()
 
     @cached_property
     def _direct(self) -> Origin | None:
         return None if self._given is not None else direct_origin(self._config)
 
     def _wire(self, request: Request) -> AnyAsyncWire:
-        if self._direct is not None and self._direct.has(request.url):
+        if self._direct is not None and self._direct.has(request.url) and trio_run() is None:
             return self._pool().take(self._clock.monotonic()) or AsyncWire(self._direct, self._config.token)
         from .httpx_wire import AsyncHttpxWire
 
@@ -117,17 +120,17 @@ class AsyncTransport:
 
         from .httpx_wire import own_client
 
-        loop = asyncio.get_running_loop()
-        client = self._own.get(loop)
+        run = current_run()
+        client = self._own.get(run)
         if client is None:
             self._forget_closed_loops()
-            client = self._own[loop] = own_client(httpx.AsyncClient, self._config)
+            client = self._own[run] = own_client(httpx.AsyncClient, self._config)
         return client
 
     def _forget_closed_loops(self) -> None:
         """What a closed loop has left open can only be left to the garbage collector."""
         for loop in {*self._pools, *self._own}:
-            if loop.is_closed():
+            if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed():
                 self._pools.pop(loop, None)
                 self._own.pop(loop, None)
 

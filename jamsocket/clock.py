@@ -29,6 +29,6 @@ class Clock:
 
     async def sleep(self, seconds: float) -> None:
         """Returns after this many seconds."""
-        import asyncio  # here, because the blocking client does without
+        from .async_run import sleep  # here, because the blocking client does without asyncio
 
-        await asyncio.sleep(seconds)
+        await sleep(seconds)

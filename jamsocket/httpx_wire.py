@@ -183,11 +183,14 @@ class AsyncHttpxWire:
 
     async def aclose(self) -> None:
         """Has done with the response; a connection that httpx may use again stays in its pool."""
+        from .async_run import leave  # here, because the blocking client does without asyncio
+
         response, self._response = self._response, None
         chunks, self._chunks = self._chunks, None
         with contextlib.suppress(*FAILURES):
             if chunks is not None:
-                await chunks.aclose()
+                await leave(chunks)
+        with contextlib.suppress(*FAILURES):
             if response is not None:
                 await response.aclose()
         if self._owned:

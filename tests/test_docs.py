@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 import pytest
+import trio
 
 import jamsocket
 from jamsocket import (
@@ -114,6 +115,7 @@ def test_pages(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
             assert names["describe"](client.status(document["backend_id"])) in list(jamsocket.BackendStatus)
     elif page == "docs/guide.md":
         asyncio.run(names["main"]())
+        trio.run(names["on_trio"])
     elif page == "docs/low-level.md":
         assert asyncio.run(names["whose_token"]()) == ["-"]
         with Jamsocket.from_env() as client:

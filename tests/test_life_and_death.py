@@ -118,6 +118,22 @@ def test_giving_up_on_anext_and_coming_back_loses_nothing(server: FaultServer) -
     asyncio.run(main())
 
 
+def test_an_answer_that_was_given_up_is_asked_for_again(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jamsocket.async_streams._ABANDONED_AFTER", 0.01)
+    busy = [raw(b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\n12"), hang]
+    server.on("GET", STREAM, [busy, stream(event("ready"), hang)])
+
+    async def main() -> None:
+        async with AsyncJamsocket(**CREDENTIALS, api_url=server.url) as jamsocket:
+            states = jamsocket.statuses("b1", backoff=Backoff(0.001, 0.01))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(states), 0.1)
+            assert await asyncio.to_thread(ended, server)
+            assert (await anext(states)).status == "ready"
+
+    asyncio.run(main())
+
+
 async def patient(states: AsyncStatusStream) -> object:
     """What comes of waiting for a tenth of a second."""
     try:

@@ -46,7 +46,7 @@ class FakeClock(Clock):
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
-        await asyncio.sleep(0)
+        await super().sleep(0)
 
 
 class StreamFace(Protocol):
