@@ -10,40 +10,44 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-from jamsocket_api.models import (
-    AuthInfo,
-    BackendInfo,
-    ConnectRequest,
-    Image,
-    ReadyState,
-    RunningBackend,
-    ServiceInfo,
-)
-
 from .async_run import deadline, pause, refuse_on_trio, trio_run
 from .async_session import AsyncSession
-from .async_streams import AsyncEventStream, AsyncLogStream, AsyncMetricsStream, AsyncStatusStream, AsyncSubscription
-from .backend_state import BackendState
 from .config import Options, arguments_from, from_arguments, read_variables
 from .errors import JamsocketError
-from .event_stream import Step as StreamStep
-from .log_stream import follow_logs, follow_metrics
 from .operations import check_backend_id
-from .ready_connection import Await, Connect, Step, find_ready
-from .requests import ConnectDict, ConnectResponse
 from .retry import DEFAULT_STALL_TIMEOUT, Backoff, Sleep, check_seconds
 from .secret import conceal
-from .status_stream import Readiness, follow
-from .timeline import Watcher
 
+# Streams, and what is built on them, are loaded when the first is opened: many programs only make calls.
 if TYPE_CHECKING:
     import httpx
     from jamsocket_api import AuthenticatedClient
+    from jamsocket_api.models import (
+        AuthInfo,
+        BackendInfo,
+        ConnectRequest,
+        Image,
+        ReadyState,
+        RunningBackend,
+        ServiceInfo,
+    )
 
     from .async_run import Pause
+    from .async_streams import (
+        AsyncEventStream,
+        AsyncLogStream,
+        AsyncMetricsStream,
+        AsyncStatusStream,
+        AsyncSubscription,
+    )
+    from .backend_state import BackendState
+    from .event_stream import Step as StreamStep
+    from .ready_connection import Step
+    from .requests import ConnectDict, ConnectResponse
+    from .timeline import Watcher
 
 S = TypeVar("S")
-StreamT = TypeVar("StreamT", bound=AsyncEventStream[Any])
+StreamT = TypeVar("StreamT", bound="AsyncEventStream[Any]")
 
 
 _NO_TASKS = (
@@ -274,6 +278,8 @@ class AsyncJamsocket:
             >>> (await jamsocket.status(connection.backend_id)).status
             'ready'
         """
+        from .ready_connection import Await, Connect, find_ready
+
         clock = self._session.clock
         give_up_at = None if timeout is None else clock.monotonic() + check_seconds("timeout", timeout)
         operation = self._session.operations.connect(request, options)
@@ -355,6 +361,9 @@ class AsyncJamsocket:
             ...
             terminated
         """
+        from .async_streams import AsyncStatusStream
+        from .status_stream import follow
+
         return self._begin(AsyncStatusStream, follow, backend_id, stall_timeout, backoff)
 
     def _begin(
@@ -416,6 +425,8 @@ class AsyncJamsocket:
             >>> unsubscribe = await jamsocket.status_stream(connection.backend_id, seen.append)
             >>> unsubscribe()
         """
+        from .async_streams import AsyncSubscription
+
         refuse_on_trio(_NO_TASKS)
         stream = self.statuses(backend_id, stall_timeout=stall_timeout, backoff=backoff)
         subscription = AsyncSubscription(stream, on_status, on_error)
@@ -452,6 +463,8 @@ class AsyncJamsocket:
             >>> (await jamsocket.wait_until_ready(connection.backend_id, timeout=30)).status
             'ready'
         """
+        from .status_stream import Readiness
+
         readiness = Readiness(backend_id, timeout)
         states = self.statuses(backend_id, stall_timeout=stall_timeout, backoff=backoff)
         seconds = None if timeout is None else check_seconds("timeout", timeout)
@@ -565,6 +578,9 @@ class AsyncJamsocket:
             ...         print(line)
             listening on port ...
         """
+        from .async_streams import AsyncLogStream
+        from .log_stream import follow_logs
+
         return self._begin(AsyncLogStream, follow_logs, backend_id, stall_timeout, backoff)
 
     def metrics(
@@ -594,6 +610,9 @@ class AsyncJamsocket:
             True
             ...
         """
+        from .async_streams import AsyncMetricsStream
+        from .log_stream import follow_metrics
+
         return self._begin(AsyncMetricsStream, follow_metrics, backend_id, stall_timeout, backoff)
 
     async def services(self) -> list[str]:

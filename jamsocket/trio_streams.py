@@ -17,10 +17,10 @@ from jamsocket_api.models import BackendMetrics
 from .async_run import trio_run
 from .async_streams import AsyncEventStream, AsyncLogStream, AsyncMetricsStream, AsyncStatusStream
 from .async_transport import AsyncStreamConnection
+from .backend_state import BackendState
 from .errors import RequestTimeoutError, TransportError
 from .event_stream import Step, Watch
 from .retry import Sleep
-from .states import BackendState
 
 T = TypeVar("T")
 R = TypeVar("R")
