@@ -374,8 +374,8 @@ class Use:
         mem, objects, fds, threads, tasks = map(median, ("memory", "objects", "descriptors", "threads", "tasks"))
         cpu = halves(lambda part: 1000 * sum(s.cpu for s in part) / max(1, sum(s.statuses for s in part)))
         return [
-            ("memory (RSS), MiB", *mem, mem[0] * 1.03 + 6),
-            ("Python objects", *objects, objects[0] * 1.05 + 1000),
+            ("memory (RSS), MiB", *mem, mem[0] * 1.03 + 3),
+            ("Python objects", *objects, objects[0] * 1.03 + 1000),
             ("descriptors", *fds, fds[0] * 1.2 + 10),
             ("threads", *threads, threads[0] * 1.2 + 10),
             ("tasks", *tasks, tasks[0] * 1.2 + 10),
@@ -463,7 +463,8 @@ def soak(seconds: float, seed: int, streams: int) -> bool:
         thread.start()
     tasks = asyncio.run_coroutine_threadsafe(attend_all(), loop)
     use.start(oracle)
-    interval = min(1.0, seconds / 40)
+    # Enough samples for medians, and no more than 600: they would be the only thing that grows.
+    interval = max(min(1.0, seconds / 40), seconds / 600)
     while (left := began + seconds - time.monotonic()) > 0:
         time.sleep(min(interval, left))
         use.take(oracle, loop)
