@@ -1,12 +1,17 @@
 """Contains some shared types for properties"""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, MutableMapping
 from datetime import datetime, timezone
-from http import HTTPStatus
 from types import NoneType
-from typing import IO, BinaryIO, Generic, TypeVar
+from typing import IO, TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
 from attrs import define
+
+if TYPE_CHECKING:
+    from http import HTTPStatus
+
 
 # What is absent is None. This spelling, and no other, satisfies both mypy and pyright.
 Unset = NoneType  # type: ignore[nonetype-type]
