@@ -12,7 +12,10 @@ from .failures import Phase, without_traceback
 from .http11 import Exchange, Origin, write
 from .messages import Head, Request
 from .secret import Secret
-from .wire import FAILURES, HEAD_START, RECEIVED_AT_ONCE, Address, in_turn, is_readable, new_socket, translate
+from .wire import FAILURES, HEAD_START, Address, in_turn, is_readable, new_socket, translate
+
+_RECEIVED_AT_ONCE = 16 * 1024
+"""The most that is taken from a socket at once, in bytes: as much as a TLS record can hold."""
 
 _MAX_UNREAD = 64 * 1024
 """Bytes that came in before anybody wanted them; beyond that the server has to wait."""
@@ -143,7 +146,7 @@ class AsyncWire(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # For one read, and a view: asyncio's TLS writes into parts of it.
-        self._buffer = memoryview(bytearray(RECEIVED_AT_ONCE))
+        self._buffer = memoryview(bytearray(_RECEIVED_AT_ONCE))
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 # What sockets (TLS and name resolution included) and h11 raise for a request that fails; all of it is translated.
 FAILURES = (OSError, UnicodeError, UnwritableError, h11.RemoteProtocolError)
 
-RECEIVED_AT_ONCE = 16 * 1024
-"""The most that is taken from a socket at once, in bytes: as much as a TLS record can hold."""
+_RECEIVED_AT_ONCE = 4 * 1024
+"""The most that is taken from a socket at once, in bytes. A read holds so much memory while it waits: maybe hours."""
 
 HEAD_START = 0.25
 """Seconds that one of a host's addresses is tried alone before the next one is tried beside it."""
@@ -153,7 +153,7 @@ class Wire:
     def _receive(self, until: float | None) -> bytes:
         sock = self._open_socket()
         sock.settimeout(None if until is None else _left(until))
-        return sock.recv(RECEIVED_AT_ONCE)
+        return sock.recv(_RECEIVED_AT_ONCE)
 
     def _open_socket(self) -> socket.socket:
         if self._sock is None:

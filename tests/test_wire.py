@@ -248,6 +248,28 @@ def test_a_late_surplus_ends_an_idle_connection(make: Maker, server: FaultServer
     assert server.connections == 2
 
 
+@pytest.mark.parametrize("size", [4 * 1024, 16 * 1024])
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_surplus_that_was_not_read_ends_the_connection(
+    make: Maker, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, secure: bool, size: int
+) -> None:
+    """The answer ends where a read may end, and what is behind it waits in the socket, or in the TLS layer."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    body, forged = (json.dumps(state(status)).encode() for status in ("ready", "terminated"))
+    start = OK + b"content-length: "
+    answer = start + b"%d\r\n\r\n" % (length := size - len(start) - 8 - (size > 10_000)) + body.ljust(length)
+    assert len(answer) == size
+    surplus = start + b"%d\r\n\r\n" % len(forged) + forged
+    with FaultServer(tls=context if secure else None) as server:
+        server.on("GET", STATUS, [[raw(answer + surplus)], [respond(200, state("waiting"))]])
+        client = make.to(f"{'https' if secure else 'http'}://localhost:{server.port}")
+        assert client.status("b1").status == "ready"
+        assert client.status("b1").status == "waiting"
+
+
 class Idle:
     def __init__(self) -> None:
         self.is_quiet = True
