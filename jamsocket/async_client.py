@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Awaitable, Callable, Generator, Mapping
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
         ServiceInfo,
     )
 
-    from .async_run import Pause
     from .async_streams import (
         AsyncEventStream,
         AsyncLogStream,
@@ -145,7 +145,7 @@ class AsyncJamsocket:
         self._session = AsyncSession(config, Options(timeout, max_retries), http_client)
         self._streams: WeakSet[AsyncEventStream[Any]] = WeakSet()
         self._subscriptions: set[AsyncSubscription] = set()
-        self._pauses: set[Pause] = set()
+        self._alarms: set[Callable[[], object]] = set()  # each ends a pause
         self._lock = threading.Lock()
         self._api: AuthenticatedClient | None = None
 
@@ -488,7 +488,7 @@ class AsyncJamsocket:
     async def _pause(self, seconds: float) -> None:
         """Sleeps, but not beyond the client's end."""
         self._session.check_open()
-        await pause(self._session.clock.sleep(seconds), self._pauses)
+        await pause(self._session.clock.sleep(seconds), self._alarms)
 
     async def terminate(self, backend_id: str, *, hard: bool = False) -> None:
         """Ends a backend. One that has ended already is a success.
@@ -760,8 +760,9 @@ class AsyncJamsocket:
             streams = list(self._streams)
         for stream in streams:
             await stream.aclose()
-        for pausing in list(self._pauses):
-            pausing.cancel()
+        for alarm in list(self._alarms):
+            with contextlib.suppress(RuntimeError):  # what runs it is over
+                alarm()
         for subscription in list(self._subscriptions):
             await subscription.wait()
         await self._session.aclose()

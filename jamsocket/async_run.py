@@ -6,11 +6,12 @@ On trio everything goes through httpx, and waits as trio does. Who is on asyncio
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import math
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from .errors import JamsocketError
 
@@ -18,20 +19,34 @@ if TYPE_CHECKING:
     import trio
 
     Run: TypeAlias = asyncio.AbstractEventLoop | trio.lowlevel.TrioToken
-    Pause: TypeAlias = asyncio.Future[None] | trio.CancelScope
+
+
+R = TypeVar("R")
 
 
 def trio_run() -> trio.lowlevel.TrioToken | None:
     """The run of trio that the caller is a task of; None on asyncio, and where nothing runs."""
     if "trio.lowlevel" not in sys.modules:  # whoever runs on it has loaded it (a mere `trio` may be anybody's folder)
         return None
+    import sniffio  # comes with trio
     import trio
 
     try:
-        trio.lowlevel.current_task()  # also on an event loop, which may have trio as its guest
+        # Both: an event loop may have trio as its guest, and a task of trio may be an event loop (trio-asyncio).
+        if sniffio.current_async_library() != "trio":
+            return None
+        trio.lowlevel.current_task()
         return trio.lowlevel.current_trio_token()
     except RuntimeError:
         return None
+
+
+def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the caller is a task or a callback of this event loop."""
+    try:
+        return trio_run() is None and asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def current_run() -> Run:
@@ -55,25 +70,44 @@ async def sleep(seconds: float) -> None:
         await trio.sleep(seconds)
 
 
-async def pause(sleeping: Awaitable[None], pauses: set[Pause]) -> None:
-    """Awaits this, unless it is cancelled before: as long as it goes on it is one of `pauses`."""
-    if trio_run() is None:
+async def pause(sleeping: Awaitable[None], alarms: set[Callable[[], object]]) -> None:
+    """Awaits this, or less if it is woken: as long as it goes on, one of `alarms` ends it, from any thread."""
+    run = trio_run()
+    if run is None:
         future = asyncio.ensure_future(sleeping)
-        pauses.add(future)
+        loop = future.get_loop()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(future.cancel)
+
+        alarms.add(wake)
         try:
             await asyncio.wait([future])
         finally:
             future.cancel()
-            pauses.discard(future)
+            alarms.discard(wake)
     else:
         import trio
 
         with trio.CancelScope() as scope:
-            pauses.add(scope)
+
+            def wake() -> None:
+                run.run_sync_soon(scope.cancel)
+
+            alarms.add(wake)
             try:
                 await sleeping
             finally:
-                pauses.discard(scope)
+                alarms.discard(wake)
+
+
+async def result(future: concurrent.futures.Future[R]) -> R:
+    """What comes of something in another thread."""
+    if trio_run() is None:
+        return await asyncio.wrap_future(future)
+    import trio
+
+    return await trio.to_thread.run_sync(future.result, abandon_on_cancel=True)
 
 
 @contextlib.asynccontextmanager
@@ -107,7 +141,8 @@ async def leave(pieces: AsyncGenerator[Any]) -> None:
 
         # Those inside it (httpx has five of them) would be left to the garbage collector, and trio warns of each that
         # it finds. A cancellation where they wait for more ends them all.
-        with trio.CancelScope(shield=True) as scope:
+        with trio.CancelScope(shield=True) as scope, contextlib.suppress(Exception):
             scope.cancel()
-            async for _ in pieces:
-                pass
+            for _ in range(100_000):  # more than can be there already; but a test double may never wait
+                await anext(pieces)
+        await pieces.aclose()

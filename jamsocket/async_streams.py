@@ -12,6 +12,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from jamsocket_api.models import BackendMetrics
 
+from .async_run import is_running_here, result
 from .async_session import AsyncSession
 from .async_transport import AsyncStreamConnection
 from .backend_state import BackendState
@@ -82,10 +83,10 @@ class AsyncEventStream(Generic[T]):
         A task that waits in `anext` gets `StopAsyncIteration`.
         """
         loop = self._loop
-        if loop is not None and loop is not asyncio.get_running_loop():
+        if loop is not None and not is_running_here(loop):
             # Its connection belongs to another loop, in another thread.
             if loop.is_running():
-                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.aclose(), loop))
+                await result(asyncio.run_coroutine_threadsafe(self.aclose(), loop))
             self._is_closed = True
             return
         self.stop()
@@ -393,7 +394,7 @@ class AsyncSubscription:
 
     async def wait(self) -> None:
         """Waits until an ended subscription is gone, but not for a callback that is running."""
-        if not self._is_calling and self._loop is asyncio.get_running_loop():
+        if not self._is_calling and is_running_here(self._loop):
             await asyncio.wait([self._task])
 
     def unsubscribe(self) -> None:
@@ -402,11 +403,7 @@ class AsyncSubscription:
         May be called from any thread.
         """
         self._is_unsubscribed = True
-        try:
-            here = asyncio.get_running_loop()
-        except RuntimeError:
-            here = None
-        if here is self._loop:
+        if is_running_here(self._loop):
             self._stream.stop()
         else:
             with contextlib.suppress(RuntimeError):  # the loop is closed, and the stream with it

@@ -129,7 +129,8 @@ class AsyncTransport:
 
     def _forget_closed_loops(self) -> None:
         """What a closed loop has left open can only be left to the garbage collector."""
-        for loop in {*self._pools, *self._own}:
+        clients = {reference() for reference in self._own.keyrefs()}  # a list: other threads may add theirs meanwhile
+        for loop in {*self._pools, *clients}:
             if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed():
                 self._pools.pop(loop, None)
                 self._own.pop(loop, None)

@@ -19,7 +19,7 @@ import httpx
 
 from . import tls
 from .config import Config
-from .errors import ConfigError, TransportError
+from .errors import ConfigError, RequestTimeoutError, TransportError
 from .failures import Phase, no_answer, without_traceback
 from .messages import STANDARD_HEADERS, Head, Request
 from .wire import shut_down
@@ -142,21 +142,31 @@ class AsyncHttpxWire:
         self._chunks: AsyncGenerator[bytes] | None = None
 
     async def begin(self, request: Request, timeout: float) -> Head:
-        """Sends a request and reads the response's head; `timeout` is in seconds for each phase.
+        """Sends a request and reads the response's head.
+
+        `timeout` is in seconds for each phase, as httpx knows it: each byte of a head begins another. All of them
+        together take no more than five times that.
 
         Raises:
             TransportError: if there is no answer.
         """
+        from .async_run import deadline  # here, because the blocking client does without asyncio
+
+        def timed_out() -> RequestTimeoutError:
+            message = f"no answer within {5 * timeout:g} s"
+            return RequestTimeoutError(message, method=request.method, url=request.url)
+
         self._request = request
         limits = self._limits = timeouts(timeout)
-        try:
-            http_request = build_request(request, self._config, limits)
-            response = await self._client.send(http_request, stream=True, auth=None, follow_redirects=False)
-        except FAILURES as error:
-            raise translate(error, request, timeout) from without_traceback(error)
-        except BaseException as error:  # a cancellation, whose frames would show the token
-            without_traceback(error)
-            raise
+        async with deadline(5 * timeout, timed_out):
+            try:
+                http_request = build_request(request, self._config, limits)
+                response = await self._client.send(http_request, stream=True, auth=None, follow_redirects=False)
+            except FAILURES as error:
+                raise translate(error, request, timeout) from without_traceback(error)
+            except BaseException as error:  # a cancellation, whose frames would show the token
+                without_traceback(error)
+                raise
         self._response = response
         network_stream = response.extensions.get("network_stream")
         if network_stream is not None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -37,15 +38,13 @@ class TrioEventStream(AsyncEventStream[T]):
 
     def __del__(self) -> None:
         if self._connection is not None and self._run is not None:
-            with contextlib.suppress(RuntimeError):  # the run is over
-                self._run.run_sync_soon(trio.lowlevel.spawn_system_task, _close, self._connection)
+            _have_done(self._run, partial(_close, self._connection))
 
     async def aclose(self) -> None:
         if self._run is not None and self._run is not trio_run():
             # Its connection belongs to another run, in another thread.
             self._is_closed = True
-            with contextlib.suppress(RuntimeError):  # that run is over
-                self._run.run_sync_soon(self.stop)
+            _have_done(self._run, self.aclose)
             return
         self.stop()
         if not self._is_in_use:  # whoever uses it releases it himself
@@ -94,8 +93,12 @@ class TrioEventStream(AsyncEventStream[T]):
                 except BaseException as error:
                     failure = error  # not through the nursery: it would come out in a group
                 self._nursery.cancel_scope.cancel()
-        except* trio.Cancelled:
-            pass  # it came between the result and here; what waits next is told again, and the result is not lost
+        except BaseExceptionGroup as group:
+            # A cancellation came between the result and here: what waits next is told again, and the result is kept.
+            # Else it is an interrupt, which nobody looks for in a group.
+            _, others = group.split(trio.Cancelled)
+            if others is not None:
+                failure = others.exceptions[0]
         finally:
             self._nursery = None
         try:
@@ -177,6 +180,17 @@ _KINDS: dict[type[AsyncEventStream[Any]], type[TrioEventStream[Any]]] = {
 def on_trio(kind: type[StreamT]) -> type[StreamT]:
     """The same kind of stream, on trio."""
     return _KINDS[kind]  # type: ignore[return-value]
+
+
+def _have_done(run: trio.lowlevel.TrioToken, act: Callable[[], Awaitable[object]]) -> None:
+    """Has this done in a run, by a task that nobody waits for; if the run is over, or ends just now, it is not done."""
+
+    def start() -> None:
+        with contextlib.suppress(RuntimeError):
+            trio.lowlevel.spawn_system_task(act)
+
+    with contextlib.suppress(RuntimeError):
+        run.run_sync_soon(start)
 
 
 async def _close(connection: AsyncStreamConnection) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sniffio
 import trio
 import trio.testing
 from jamsocket_api.api.backends import get_backend
@@ -27,8 +28,10 @@ from jamsocket import (
     AsyncSessionBackend,
     AsyncStatusStream,
     NotFoundError,
+    RequestTimeoutError,
     TransportError,
     WaitTimeoutError,
+    async_run,
 )
 from jamsocket.hosting import DevServer, Limits
 from tests.support.clients import AT_ONCE, FakeClock, Maker
@@ -213,6 +216,17 @@ async def is_left(server: FaultServer, count: int = 0) -> bool:
 
 
 # ── Calls ──
+
+
+def test_a_head_that_drips_has_an_end(server: FaultServer) -> None:
+    server.on("GET", STATUS, [raw(b"HTTP/1.1 200 OK\r\n"), repeat(raw(b"X-A: b\r\n"), 0.02)])
+
+    async def main(_: AsyncJamsocket) -> None:
+        async with AsyncJamsocket(**CREDENTIALS, api_url=server.url, timeout=0.2, max_retries=0) as jamsocket:
+            with pytest.raises(RequestTimeoutError, match="no answer within 1 s"):
+                await jamsocket.status("b1")
+
+    on_trio(server, main)
 
 
 @pytest.fixture(scope="module")
@@ -514,7 +528,7 @@ def test_closing_the_client_ends_all_streams_though_it_is_cancelled(server: Faul
                 scope.cancel()
                 await jamsocket.aclose()
             assert await is_left(server)
-            assert got == ["ready", "end"]
+            assert await trio.to_thread.run_sync(soon, lambda: got == ["ready", "end"])
 
     on_trio(server, main)
 
@@ -526,9 +540,118 @@ def test_closing_from_another_run(server: FaultServer) -> None:
         async with waiting(jamsocket, server) as (_, got):
             await trio.to_thread.run_sync(trio.run, jamsocket.aclose)
             assert await is_left(server)
-            assert got == ["ready", "end"]
+            assert await trio.to_thread.run_sync(soon, lambda: got == ["ready", "end"])
 
     on_trio(server, main)
+
+
+def test_closing_an_idle_stream_from_another_run(server: FaultServer) -> None:
+    server.on("GET", STREAM, stream(event("ready"), hang))
+
+    async def main(jamsocket: AsyncJamsocket) -> None:
+        states = jamsocket.statuses("b1")
+        await anext(states)
+        await trio.to_thread.run_sync(trio.run, states.aclose)
+        assert await is_left(server)
+        with pytest.raises(StopAsyncIteration):
+            await anext(states)
+
+    on_trio(server, main)
+
+
+def test_closing_on_trio_what_an_event_loop_has_open(server: FaultServer) -> None:
+    server.on("GET", STREAM, stream(event("ready"), hang))
+
+    async def main() -> None:
+        jamsocket = AsyncJamsocket(**CREDENTIALS, api_url=server.url)
+        states = jamsocket.statuses("b1")
+        await anext(states)
+        await jamsocket.status_stream("b1", print)
+        await asyncio.to_thread(trio.run, jamsocket.aclose)
+        assert await asyncio.to_thread(server.wait_for, lambda: server.open_connections == 0)
+        await jamsocket.aclose()
+
+    asyncio.run(main())
+
+
+def test_closing_on_an_event_loop_what_a_run_waits_for(
+    server: FaultServer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.on("POST", CONNECT, [respond(200, {**CONNECTION, "spawned": False, "status": "terminating"})])
+    server.on("GET", STATUS, [respond(404)])
+    server.on("GET", STREAM, [respond(404)])
+    asleep = threading.Event()
+
+    async def sleep(seconds: float) -> None:
+        asleep.set()
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        jamsocket = AsyncJamsocket(**CREDENTIALS, api_url=server.url)
+        jamsocket._session.clock = clock  # type: ignore[misc]
+        monkeypatch.setattr(clock, "sleep", sleep)
+
+        def close() -> None:
+            asleep.wait(5)
+            asyncio.run(jamsocket.aclose())
+
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.to_thread.run_sync, close)
+                with pytest.raises(RuntimeError, match="is closed"):
+                    await jamsocket.connect_ready(key="k", timeout=None)
+        await jamsocket.aclose()
+
+    trio.run(main)
+
+
+def test_an_interrupt_comes_alone(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.on("GET", STREAM, stream(hang))
+    monkeypatch.setattr("jamsocket.status_stream.SILENCE", 0.01)
+
+    async def interrupt(backend_id: str) -> None:
+        raise KeyboardInterrupt
+
+    async def main(jamsocket: AsyncJamsocket) -> None:
+        monkeypatch.setattr(jamsocket._session, "ask_status", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            await anext(jamsocket.statuses("b1"))
+
+    on_trio(server, main)
+
+
+# Nothing can end a generator that never waits, except the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("run", [asyncio.run, lambda main: trio.run(lambda: main)], ids=["asyncio", "trio"])
+def test_leaving_a_stream_that_always_has_more(run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    class Endless(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield event_bytes("ready")
+            while True:
+                yield b": more\n\n"
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Endless())
+
+    async def main() -> None:
+        http_client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        jamsocket = AsyncJamsocket(**CREDENTIALS, http_client=http_client)
+        async with http_client, jamsocket, jamsocket.statuses("b1") as states:
+            assert (await anext(states)).status == "ready"
+
+    run(main())
+
+
+def test_an_event_loop_in_a_task_of_trio_is_an_event_loop() -> None:
+    """As with trio-asyncio, which says so to sniffio."""
+
+    async def main() -> None:
+        assert async_run.trio_run() is trio.lowlevel.current_trio_token()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sniffio.thread_local, "name", "asyncio")
+            assert async_run.trio_run() is None
+
+    trio.run(main)
 
 
 def test_a_cancelled_sleep_goes_on_where_it_was(server: FaultServer, clock: FakeClock) -> None:
@@ -647,6 +770,27 @@ def test_a_folder_of_that_name_is_not_trio(server: FaultServer, monkeypatch: pyt
 
 
 # ── Processes ──
+
+DROPPED = """
+import trio
+from jamsocket import AsyncJamsocket
+
+jamsocket = AsyncJamsocket(**{credentials}, api_url={url!r})
+
+async def main():
+    async for state in jamsocket.statuses("b1"):
+        return
+
+for _ in range(20):
+    trio.run(main)
+"""
+
+
+def test_a_run_that_ends_with_a_stream_dropped_ends_well(server: FaultServer) -> None:
+    server.on("GET", STREAM, stream(event("ready"), hang))
+    code = DROPPED.format(credentials=CREDENTIALS, url=server.url)
+    subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
+
 
 LEFT_OPEN = """
 import trio
