@@ -1,4 +1,4 @@
-"""As `session`, on asyncio."""
+"""As `session`, on asyncio or trio."""
 
 from __future__ import annotations
 

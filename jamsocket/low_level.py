@@ -42,7 +42,7 @@ class ApiTransport(httpx.BaseTransport):
 
 
 class AsyncApiTransport(httpx.AsyncBaseTransport):
-    """Takes an httpx client's requests to a session, on asyncio."""
+    """Takes an httpx client's requests to a session, on asyncio or trio."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session

@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,7 @@ def test_each_name_is_loaded_from_where_type_checkers_find_it() -> None:
 
 LIGHT = """
 import sys
+import typing
 import jamsocket
 loaded = [name for name in sys.modules if name.partition(".")[0] in ("httpx", "jamsocket_api", "attrs", "asyncio")]
 assert not loaded, loaded
@@ -183,6 +185,15 @@ assert pickle.loads(pickle.dumps(Backoff)) is Backoff
 
 def test_importing_loads_nothing_until_it_is_used() -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", LIGHT], check=True)
+
+
+@pytest.mark.parametrize("kind", [jamsocket.Jamsocket, jamsocket.AsyncJamsocket])
+def test_annotations_can_be_resolved(kind: type) -> None:
+    names = {name: getattr(jamsocket, name) for name in jamsocket.__all__}
+    methods = [method for name, method in vars(kind).items() if inspect.isfunction(method) and not name.startswith("_")]
+    assert len(methods) > 15
+    for method in methods:
+        assert "return" in typing.get_type_hints(method, localns=names)
 
 
 def test_the_error_tree_is_the_one_in_the_docstring() -> None:
