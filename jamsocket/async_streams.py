@@ -148,12 +148,16 @@ class AsyncEventStream(Generic[T]):
         except BaseException:
             await self._release()
             raise
+        await self._look_for_the_end()
+        return result
+
+    async def _look_for_the_end(self) -> None:
+        """Releases the connection if the stream is over, and raises what ended it."""
         if self._is_closed:
             await self._release()
             failure, self._failure = self._failure, None
             if failure is not None:
                 raise failure
-        return result
 
     async def _advance(self) -> T | None:
         """Performs steps up to the next delivery; None if the stream is over."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -17,7 +16,6 @@ from jamsocket_api.models import BackendMetrics
 
 from .async_run import trio_run
 from .async_streams import AsyncEventStream, AsyncLogStream, AsyncMetricsStream, AsyncStatusStream
-from .async_transport import AsyncStreamConnection
 from .backend_state import BackendState
 from .errors import RequestTimeoutError, TransportError
 from .event_stream import Step, Watch
@@ -38,7 +36,7 @@ class TrioEventStream(AsyncEventStream[T]):
 
     def __del__(self) -> None:
         if self._connection is not None and self._run is not None:
-            _have_done(self._run, partial(_close, self._connection))
+            _have_done(self._run, self._connection.drop)
 
     async def aclose(self) -> None:
         if self._run is not None and self._run is not trio_run():
@@ -76,11 +74,7 @@ class TrioEventStream(AsyncEventStream[T]):
         except BaseException:
             await self._release()
             raise
-        if self._is_closed:
-            await self._release()
-            failure, self._failure = self._failure, None
-            if failure is not None:
-                raise failure
+        await self._look_for_the_end()
         return result
 
     async def _in_nursery(self, coroutine: Coroutine[Any, Any, R]) -> R:
@@ -185,14 +179,13 @@ def on_trio(kind: type[StreamT]) -> type[StreamT]:
 def _have_done(run: trio.lowlevel.TrioToken, act: Callable[[], Awaitable[object]]) -> None:
     """Has this done in a run, by a task that nobody waits for; if the run is over, or ends just now, it is not done."""
 
+    async def quietly() -> None:
+        with contextlib.suppress(Exception):  # trio takes an error in such a task for one of its own
+            await act()
+
     def start() -> None:
         with contextlib.suppress(RuntimeError):
-            trio.lowlevel.spawn_system_task(act)
+            trio.lowlevel.spawn_system_task(quietly)
 
     with contextlib.suppress(RuntimeError):
         run.run_sync_soon(start)
-
-
-async def _close(connection: AsyncStreamConnection) -> None:
-    with contextlib.suppress(Exception):  # trio takes an error in a task of its own for one of itself
-        await connection.drop()
